@@ -1,0 +1,1 @@
+"""Dense, lazy embeddings on the grid of the cube."""

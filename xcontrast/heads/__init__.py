@@ -1,0 +1,1 @@
+"""From embeddings and a few labels to labelled maps."""

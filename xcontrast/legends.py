@@ -1,0 +1,100 @@
+"""What the codes of a map mean: `Legend` records and the CF flag attributes made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xcontrast.errors import DataError, problem
+
+__all__ = ["DYNAMIC_WORLD", "FLOOD", "NO_LABEL", "WORLDCOVER", "Legend"]
+
+NO_LABEL = 255
+"""The code of a pixel without a label, in labels and in maps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legend:
+    """Codes of a map with their names and colours.
+
+    Raises
+    ------
+    DataError
+        If the three do not have one length, a code repeats or is not in 0..254.
+
+    Examples
+    --------
+    >>> ice = Legend(title="ice", codes=(0, 1), names=("water", "ice"), colors=("#003", "#eef"))
+    >>> ice.attrs["flag_meanings"]
+    'water ice'
+    """
+
+    title: str
+    """What the map shows."""
+    codes: tuple[int, ...]
+    """The codes, 0..254; 255 means no label."""
+    names: tuple[str, ...]
+    """One name a code, for people."""
+    colors: tuple[str, ...]
+    """One colour a code, ``#rrggbb`` (or ``#rgb``)."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.codes), len(self.names), len(self.colors)}
+        good = len(lengths) == 1 and len(set(self.codes)) == len(self.codes) >= 2
+        if not good or not all(0 <= code < NO_LABEL for code in self.codes):
+            raise DataError(
+                problem(
+                    expected="two or more different codes in 0..254, a name and a colour each",
+                    received=f"codes {self.codes}, names {self.names}, colors {self.colors}",
+                    do="give the three the same length; 255 is kept for no label",
+                )
+            )
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """CF flag attributes (Conventions 1.11, section 3.5), ``flag_colors`` and ``nodata``."""
+        return {
+            "long_name": self.title,
+            "flag_values": np.asarray(self.codes, "uint8").tolist(),
+            "flag_meanings": " ".join(name.replace(" ", "_") for name in self.names),
+            "flag_colors": " ".join(self.colors),
+            "nodata": NO_LABEL,
+        }
+
+
+FLOOD = Legend(
+    title="flood",
+    codes=(0, 1),
+    names=("dry", "flood"),
+    colors=("#e8e2d0", "#1f6fb4"),
+)
+
+WORLDCOVER = Legend(
+    title="ESA WorldCover",
+    codes=(10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100),
+    names=(
+        "tree cover", "shrubland", "grassland", "cropland", "built-up", "bare or sparse vegetation",
+        "snow and ice", "permanent water", "herbaceous wetland", "mangroves", "moss and lichen",
+    ),
+    colors=(
+        "#006400", "#ffbb22", "#ffff4c", "#f096ff", "#fa0000", "#b4b4b4",
+        "#f0f0f0", "#0064c8", "#0096a0", "#00cf75", "#fae6a0",
+    ),
+)  # fmt: skip
+"""ESA WorldCover product user manual, table of classes."""
+
+DYNAMIC_WORLD = Legend(
+    title="Dynamic World",
+    codes=tuple(range(9)),
+    names=(
+        "water", "trees", "grass", "flooded vegetation", "crops", "shrub and scrub", "built",
+        "bare", "snow and ice",
+    ),
+    colors=(
+        "#419bdf", "#397d49", "#88b053", "#7a87c6", "#e49635", "#dfc35a", "#c4281b", "#a59b8f",
+        "#b39fe1",
+    ),
+)  # fmt: skip
+"""Brown et al. 2022, Dynamic World, table 1."""

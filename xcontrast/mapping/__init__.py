@@ -1,0 +1,1 @@
+"""Maps on disk: cloud-optimised GeoTIFF."""

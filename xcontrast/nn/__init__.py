@@ -1,0 +1,1 @@
+"""Encoders, losses and augmentation on tensors; nothing here knows xarray."""

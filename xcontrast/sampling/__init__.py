@@ -1,0 +1,1 @@
+"""From a cube to pairs, chips and batches."""

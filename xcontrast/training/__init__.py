@@ -1,0 +1,1 @@
+"""Pretraining: the contrastive methods, the loop around them and what it watches."""
