@@ -9,5 +9,4 @@ from xcontrast.legends import Legend as Legend
 from xcontrast.sensors import S1 as S1
 from xcontrast.sensors import S2 as S2
 from xcontrast.sensors import Sensor as Sensor
-
-__version__ = "0.1.0"
+from xcontrast.version import __version__ as __version__

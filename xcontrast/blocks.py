@@ -1,0 +1,156 @@
+"""The one door to dask for windowed kernels: blocks of a fixed grid, each with a halo.
+
+One task makes one output block from the source chunks that it touches and cuts the halo inside,
+so that no overlapped copy of the cube ever exists. Blocks are anchored to pixel (0, 0) of the
+array: the value of a cell cannot depend on how the source was chunked.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Window", "map_blocks_with_halo"]
+
+Kernel = Callable[["Window", npt.NDArray[Any]], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one task reads: an output block, its halo, and what of it lies inside the array."""
+
+    rows: tuple[int, int]
+    """First and one past the last row to read, halo included; may lie outside the array."""
+    cols: tuple[int, int]
+    shape: tuple[int, int]
+    """Rows and columns of the whole array."""
+    halo: int
+    stride: int
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns of the result, cells: what the array holds, rounded up."""
+        counts = []
+        for (first, last), length in zip((self.rows, self.cols), self.shape, strict=True):
+            inner = min(last - self.halo, length) - (first + self.halo)
+            counts.append(-(-inner // self.stride))
+        return counts[0], counts[1]
+
+
+def map_blocks_with_halo(
+    array: Any,
+    kernel: Kernel,
+    *,
+    block: int,
+    halo: int,
+    stride: int,
+    n_out: int | None,
+    dtype: npt.DTypeLike,
+    name: str,
+) -> Any:
+    """Apply a kernel to blocks of the last two dims, each read with a halo.
+
+    Parameters
+    ----------
+    array : dask.array.Array (…, C, y, x)
+        The source, in any chunks.
+    kernel : callable
+        ``kernel(window, values) -> result`` with `values` ``(…, C, rows, cols)``, NaN outside
+        the array, and result ``(…, n_out, *window.cells)``. Must be picklable and small.
+    block : int
+        Pixels a side of a block; a multiple of `stride`.
+    halo : int
+        Pixels read around a block.
+    stride : int
+        Pixels a cell of the result.
+    n_out : int or None
+        Length of the third last dim of the result; None when the kernel drops that dim.
+    dtype : dtype
+        Of the result.
+    name : str
+        Of the tasks; must tell different kernels apart.
+
+    Returns
+    -------
+    dask.array.Array (…, n_out, ceil(y / stride), ceil(x / stride))
+        Lazy; building it computes nothing.
+    """
+    import dask.array
+    from dask.highlevelgraph import HighLevelGraph
+
+    lead = array.ndim - 3
+    source = array.rechunk((1,) * lead + (-1,) + array.chunks[-2:])
+    height, width = source.shape[-2:]
+    spans = [_cover(length, block) for length in (height, width)]
+    edges = [np.cumsum((0, *chunks)) for chunks in source.chunks[-2:]]
+    tasks = {}
+    for place in itertools.product(*(range(n) for n in source.shape[:lead])):
+        for (i, rows), (j, cols) in itertools.product(enumerate(spans[0]), enumerate(spans[1])):
+            window = Window(
+                (rows[0] - halo, rows[0] + block + halo),
+                (cols[0] - halo, cols[0] + block + halo),
+                (height, width),
+                halo,
+                stride,
+            )
+            down, across = (
+                _touched(edge, *span)
+                for edge, span in zip(edges, (window.rows, window.cols), strict=True)
+            )
+            parts = [[(source.name, *place, 0, a, b) for b in across] for a in down]
+            corner = (int(edges[0][down[0]]), int(edges[1][across[0]]))
+            middle = () if n_out is None else (0,)
+            tasks[(name, *place, *middle, i, j)] = (_run, kernel, window, corner, parts)
+    cells = [tuple(-(-(b - a) // stride) for a, b in span) for span in spans]
+    bands = () if n_out is None else ((n_out,),)
+    chunks = (*(((1,) * n) for n in source.shape[:lead]), *bands, *cells)
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[source])
+    meta = np.empty((0,) * (array.ndim - (n_out is None)), dtype)
+    return dask.array.Array(graph, name, chunks, meta=meta)
+
+
+def _cover(length: int, block: int) -> list[tuple[int, int]]:
+    return [(first, min(first + block, length)) for first in range(0, length, block)]
+
+
+def _touched(edges: npt.NDArray[np.int64], first: int, last: int) -> range:
+    """Which chunks a span touches, given their edges."""
+    length = int(edges[-1])
+    low = int(np.searchsorted(edges, max(first, 0), side="right")) - 1
+    high = int(np.searchsorted(edges, min(last, length), side="left"))
+    return range(low, max(high, low + 1))
+
+
+def _run(
+    kernel: Kernel,
+    window: Window,
+    corner: tuple[int, int],
+    parts: Sequence[Sequence[npt.NDArray[Any]]],
+) -> npt.NDArray[Any]:
+    """Cut a window out of the chunks that it touches and apply the kernel."""
+    first = parts[0][0]
+    size = (window.rows[1] - window.rows[0], window.cols[1] - window.cols[0])
+    values = np.full((*first.shape[:-2], *size), np.nan, np.float32)
+    top = corner[0]
+    for line in parts:
+        left = corner[1]
+        for part in line:
+            _paste(values, part, top - window.rows[0], left - window.cols[0])
+            left += part.shape[-1]
+        top += line[0].shape[-2]
+    return kernel(window, values)
+
+
+def _paste(values: npt.NDArray[Any], part: npt.NDArray[Any], top: int, left: int) -> None:
+    """Write a part into an array at a corner that may lie outside it."""
+    inside: list[Any] = [...]
+    outside: list[Any] = [...]
+    for at, n, length in zip((top, left), part.shape[-2:], values.shape[-2:], strict=True):
+        inside.append(slice(max(at, 0), max(min(at + n, length), 0)))
+        outside.append(slice(max(-at, 0), max(min(n, length - at), 0)))
+    values[tuple(inside)] = part[tuple(outside)]

@@ -1,0 +1,194 @@
+"""Folders that hold weights and a readable card: written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xcontrast.errors import ModelError, problem
+
+__all__ = ["claim_folder", "copy_folder", "publish_folder", "read_folder", "stage_folder"]
+
+WEIGHTS = "weights.safetensors"
+CARD = "card.json"
+
+
+def claim_folder(path: str | os.PathLike[str]) -> Path:
+    """Say that a folder is free to write a model or head into.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ModelError
+        If it is a file or holds something.
+    """
+    target = Path(path)
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise ModelError(
+            problem(
+                expected="a folder that does not exist or is empty",
+                received=str(target),
+                do="choose another folder, or remove that one first",
+            )
+        )
+    return target
+
+
+def stage_folder(target: Path) -> Path:
+    """Make the hidden folder in which a target is prepared.
+
+    Parameters
+    ----------
+    target : Path
+        Where it will be published.
+
+    Returns
+    -------
+    Path
+        Empty, beside the target.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    return partial
+
+
+def publish_folder(
+    partial: Path,
+    target: Path,
+    *,
+    form: str,
+    version: int,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray[Any, Any]],
+) -> None:
+    """Write weights and card, then rename the prepared folder to its name.
+
+    Parameters
+    ----------
+    partial : Path
+        From :func:`stage_folder`; may hold further files.
+    target : Path
+        The name it gets.
+    form, version : str, int
+        ``format`` and ``format_version`` of the card.
+    facts : mapping
+        JSON-able content of the card.
+    arrays : mapping of str to ndarray
+        The weights.
+    """
+    from safetensors.numpy import save_file
+
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial / WEIGHTS)
+    card = {"format": form, "format_version": version, **facts}
+    card["weights_sha256"] = _sha256(partial / WEIGHTS)
+    card["digest"] = _digest(card)
+    (partial / CARD).write_text(json.dumps(card, indent=2) + "\n")
+    _rename(partial, target)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder so that the copy is whole or not there.
+
+    Parameters
+    ----------
+    source : Path
+        What to copy.
+    target : Path
+        From :func:`claim_folder`.
+    """
+    partial = stage_folder(target)
+    shutil.copytree(source, partial, dirs_exist_ok=True)
+    _rename(partial, target)
+
+
+def read_folder(folder: Path, *, form: str, version: int) -> dict[str, Any]:
+    """Read and check the card of a folder that xcontrast wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``card.json`` and ``weights.safetensors``.
+    form : str
+        Expected ``format`` of the card.
+    version : int
+        Newest ``format_version`` that can be read.
+
+    Returns
+    -------
+    dict
+        The card.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, the card is not ours or is newer, or anything was changed.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((folder / CARD).read_text())
+        ours = isinstance(facts, dict) and facts.get("format") == form
+    except (OSError, ValueError):
+        ours = False
+    if not ours or not (folder / WEIGHTS).is_file():
+        raise ModelError(
+            problem(
+                expected=f"a folder with weights.safetensors and a card.json of format {form!r}",
+                received=str(folder),
+                do="give the folder that xcontrast wrote",
+            )
+        )
+    if facts.get("format_version", 0) > version:
+        raise ModelError(
+            problem(
+                expected=f"format version {version} or older",
+                received=f"version {facts['format_version']} in {folder}",
+                do="upgrade xcontrast",
+            )
+        )
+    if facts.get("weights_sha256") != _sha256(folder / WEIGHTS):
+        raise _damaged(folder, "weights that do not match their checksum")
+    if facts.get("digest") != _digest(facts):
+        raise _damaged(folder, "a card that does not match its digest")
+    return facts
+
+
+def _rename(partial: Path, target: Path) -> None:
+    if target.is_dir():
+        target.rmdir()  # Empty, as claim_folder saw; a rename needs the name free.
+    partial.rename(target)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    text = json.dumps({k: v for k, v in facts.items() if k != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _damaged(folder: Path, what: str) -> ModelError:
+    return ModelError(
+        problem(
+            expected="a folder as xcontrast wrote it",
+            received=f"{folder}, with {what}",
+            do="copy the folder again from where it was made; do not edit it by hand",
+        )
+    )

@@ -1,0 +1,125 @@
+"""What a run watches: held-out retrieval, and whether the representation is collapsing.
+
+A contrastive loss that falls says little; retrieval on held-out ground needs no labels and says
+whether the two sensors have found each other.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from xcontrast.errors import TrainingError, problem
+
+__all__ = ["check_health", "effective_rank", "feature_spread", "measure_retrieval"]
+
+
+def measure_retrieval(a: Tensor, b: Tensor) -> dict[str, float]:
+    """Measure how well each view finds its partner among all of the other sensor's.
+
+    Parameters
+    ----------
+    a, b : Tensor (N, D), float
+        Projections; row i of both belongs together.
+
+    Returns
+    -------
+    dict of str to float
+        ``recall_at_1``, ``recall_at_5``, ``median_rank`` (1 is best), each the mean of both
+        directions, with ``chance_recall_at_1`` and ``n_val``. Ties count against the model, so
+        that a collapsed representation scores 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> measure_retrieval(torch.eye(4), torch.eye(4))["recall_at_1"]
+    1.0
+    """
+    a, b = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
+    similarity = a @ b.T
+    rows = []
+    for matrix in (similarity, similarity.T):
+        own = matrix.diagonal()[:, None]
+        better = (matrix >= own).sum(1)  # Counts itself, so the best rank is 1.
+        ranks = better.float()
+        rows.append([(ranks <= 1).float().mean(), (ranks <= 5).float().mean(), ranks.median()])
+    first, fifth, rank = torch.tensor(rows).mean(0).tolist()
+    return {
+        "recall_at_1": first,
+        "recall_at_5": fifth,
+        "median_rank": rank,
+        "chance_recall_at_1": 1 / len(a),
+        "n_val": float(len(a)),
+    }
+
+
+def feature_spread(z: Tensor) -> float:
+    """Give the standard deviation of unit-norm features times sqrt(D): 1 when spread, 0 collapsed.
+
+    Parameters
+    ----------
+    z : Tensor (N, D), float
+
+    Returns
+    -------
+    float
+    """
+    unit = F.normalize(z.float(), dim=1)
+    return float(unit.std(0).mean() * unit.shape[1] ** 0.5)
+
+
+def effective_rank(z: Tensor) -> float:
+    """Give the exponential of the entropy of the normalised singular values.
+
+    Parameters
+    ----------
+    z : Tensor (N, D), float
+
+    Returns
+    -------
+    float
+        Between 1 and min(N, D).
+
+    References
+    ----------
+    Roy and Vetterli (2007), The effective rank.
+    """
+    values = torch.linalg.svdvals((z - z.mean(0)).double())
+    share = values / values.sum().clamp(min=1e-12)
+    return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
+
+
+def check_health(loss: float, spread: float | None, step: int) -> None:
+    """Stop a run that cannot come to good.
+
+    Parameters
+    ----------
+    loss : float
+        Of this step.
+    spread : float or None
+        :func:`feature_spread` of held-out projections, where it was measured.
+    step : int
+        For the message.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite, or the features have collapsed to a point.
+    """
+    if not loss < float("inf"):
+        raise TrainingError(
+            problem(
+                expected="a finite loss",
+                received=f"{loss} at step {step}",
+                do="lower learning_rate (say by 10), or look for extreme values in the data",
+            )
+        )
+    if spread is not None and spread < 0.02:
+        raise TrainingError(
+            problem(
+                expected="features that differ between places",
+                received=f"a spread of {spread:.4f} at step {step} (1 is spread, 0 collapsed)",
+                do="lower learning_rate, raise batch_size, or check that the pairs differ",
+            )
+        )

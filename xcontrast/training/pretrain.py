@@ -1,0 +1,253 @@
+"""From a cube, pairs or chips to a model: the whole of pretraining in one call."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xcontrast.errors import DataError, TrainingError, problem
+from xcontrast.folders import claim_folder
+from xcontrast.model import Card, Model, SensorCard, write_model
+from xcontrast.sampling.chips import Chips, chips
+from xcontrast.sampling.pairing import pairs
+from xcontrast.sensors import SENSORS
+from xcontrast.training.options import PretrainOptions
+from xcontrast.version import __version__
+
+if TYPE_CHECKING:
+    from xcontrast.sampling.loader import Statistics
+    from xcontrast.training.loop import Run
+
+__all__ = ["pretrain"]
+
+SMALLEST_BATCH = 8
+
+
+def pretrain(
+    obj: xr.Dataset | Chips,
+    *,
+    method: Literal["multimodal"] = "multimodal",
+    encoder: str = "resnet18",
+    max_steps: int | None = None,
+    batch_size: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    options: PretrainOptions | None = None,
+) -> Model:
+    """Train one encoder a sensor on positive pairs, without labels.
+
+    A cube is paired (within three days) and cut into chips first; pairs are cut; chips are taken
+    as they are. A part of the ground is held out, in blocks or by location, and the two sensors
+    are retrieved from each other there all along.
+
+    Parameters
+    ----------
+    obj : Dataset or Chips
+        A cube or collection with both sensors, pairs, or chips.
+    method : {"multimodal"}
+        The contrastive method: the dual encoder.
+    encoder : str, default "resnet18"
+        Any timm network with a feature pyramid.
+    max_steps : int, optional
+        Training steps; by default 100 passes over the chips, at least 300 and at most 20,000.
+        0 writes the untrained network with its normaliser: the baseline of random weights.
+    batch_size : int, optional
+        Pairs a step; by default 256, or half the chips where there are fewer than 512.
+    out : path, optional
+        Folder of the model; by default one in the user's cache.
+    options : PretrainOptions, optional
+        All the rest.
+
+    Returns
+    -------
+    Model
+        Written to `out`. Ctrl-C ends training early and returns the model so far.
+
+    Raises
+    ------
+    DataError
+        If there are no pairs or no valid chips, or an option is out of range.
+    TrainingError
+        If there are fewer chips than a batch, the loss is not finite, or the features collapse.
+    ModelError
+        If `out` holds something, or the encoder gives no feature pyramid.
+
+    References
+    ----------
+    Jain, Wilson and Gulshan (2022), Multimodal contrastive learning for remote sensing tasks.
+    """
+    options = options or PretrainOptions()
+    if method != "multimodal":
+        raise DataError(
+            problem(expected="method 'multimodal'", received=repr(method), do="leave it out")
+        )
+    target = claim_folder(out) if out is not None else None
+    windows = _as_chips(obj, options)
+    train_chips, held_chips = windows.split(
+        fraction=options.val_fraction, buffer=0, seed=options.seed
+    )
+    size = _choose_batch(batch_size, len(train_chips))
+    steps = _choose_steps(max_steps, len(train_chips), size)
+
+    # torch and Lightning take seconds to import: only now is it sure that they are needed.
+    import torch
+
+    from xcontrast.nn.encoders import measure_levels
+    from xcontrast.sampling.loader import measure_statistics, store_chips
+    from xcontrast.training.loop import train
+    from xcontrast.training.methods.multimodal import Multimodal
+
+    store = store_chips(train_chips, progress=options.progress)
+    held = store_chips(held_chips, progress=options.progress)
+    statistics = measure_statistics(store, seed=options.seed)
+    n_bands = {s.name: windows.pairs.sizes[s.band] for s in windows.sensors}
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        network = Multimodal(
+            n_bands,
+            encoder=encoder,
+            out_stride=options.out_stride,
+            n_hidden=options.n_hidden,
+            n_projected=options.n_projected,
+            temperature=options.temperature,
+        )
+        levels = measure_levels(network.encoder("s1"))
+        run = train(
+            network,
+            store,
+            held,
+            statistics,
+            max_steps=steps,
+            batch_size=size,
+            crop_size=options.crop_size or _choose_crop(windows.size),
+            options=options,
+        )
+    card = Card(
+        method=method,
+        encoder=encoder,
+        out_stride=options.out_stride,
+        levels=tuple(asdict(level) for level in levels),
+        n_hidden=options.n_hidden,
+        n_projected=options.n_projected,
+        sensors=_sensor_cards(windows, statistics),
+        training=_facts(windows, train_chips, held_chips, size, options, run),
+        xcontrast=__version__,
+    )
+    return write_model(target or _cache_folder(), card, network.state(), history=run.history)
+
+
+def _as_chips(obj: xr.Dataset | Chips, options: PretrainOptions) -> Chips:
+    if isinstance(obj, Chips):
+        found = obj
+    elif "pair" in obj.dims:
+        found = chips(obj, size=options.chip_size)
+    else:
+        found = chips(pairs(obj), size=options.chip_size)
+    if len(found.sensors) < len(SENSORS):
+        raise DataError(
+            problem(
+                expected="chips with both sensors",
+                received=f"only {', '.join(s.title for s in found.sensors)}",
+                do="pair a cube that has s1 and s2",
+            )
+        )
+    return found
+
+
+def _choose_batch(batch_size: int | None, n_chips: int) -> int:
+    size = batch_size if batch_size is not None else min(256, max(SMALLEST_BATCH, n_chips // 2))
+    if size < 2 or n_chips < size:
+        raise TrainingError(
+            problem(
+                expected=f"at least as many training chips as a batch ({size}, of 2 or more)",
+                received=f"{n_chips} chips",
+                do="use a smaller `batch_size`, smaller chips, a stride below their size, "
+                "or a longer period",
+            )
+        )
+    return size
+
+
+def _choose_steps(max_steps: int | None, n_chips: int, batch_size: int) -> int:
+    if max_steps is None:
+        return int(np.clip(100 * n_chips // batch_size, 300, 20_000))
+    if max_steps < 0:
+        raise DataError(
+            problem(expected="max_steps of 0 or more", received=str(max_steps), do="leave it out")
+        )
+    return max_steps
+
+
+def _choose_crop(chip_size: int) -> int:
+    return max(16, chip_size * 3 // 4 // 16 * 16)
+
+
+def _sensor_cards(windows: Chips, statistics: Mapping[str, Statistics]) -> dict[str, SensorCard]:
+    cards = {}
+    for sensor in windows.sensors:
+        values = windows.pairs[sensor.name]
+        cards[sensor.name] = SensorCard(
+            bands=tuple(map(str, values[sensor.band].values)),
+            units=str(values.attrs.get("units", "unknown")),
+            gsd=_pixel_size(values, sensor.gsd),
+            mean=statistics[sensor.name].mean,
+            std=statistics[sensor.name].std,
+        )
+    return cards
+
+
+def _pixel_size(values: xr.DataArray, default: float) -> float:
+    x = values.coords.get("x")
+    if x is None or x.size < 2 or "spatial_ref" not in values.coords:
+        return default
+    step = float(abs(x[1] - x[0]))
+    return step if step > 0.1 else default  # Degrees: keep the sensor's own.
+
+
+def _facts(
+    windows: Chips,
+    train_chips: Chips,
+    held_chips: Chips,
+    batch_size: int,
+    options: PretrainOptions,
+    run: Run,
+) -> dict[str, Any]:
+    import lightning
+    import timm
+    import torch
+
+    dates = {
+        s.time: [str(t)[:10] for t in np.sort(windows.pairs[s.time].values.ravel())[[0, -1]]]
+        for s in windows.sensors
+        if s.time in windows.pairs.coords
+    }
+    return {
+        "steps": run.steps,
+        "interrupted": run.interrupted,
+        "batch_size": batch_size,
+        "n_pairs": int(windows.pairs.sizes["pair"]),
+        "n_train_chips": len(train_chips),
+        "n_held_out_chips": len(held_chips),
+        "chip_size": windows.size,
+        "dates": dates,
+        "held_out": run.held_out,
+        "seconds": round(run.seconds, 1),
+        "device": run.device,
+        "precision": run.precision,
+        "options": asdict(options),
+        "versions": {m.__name__: m.__version__ for m in (torch, timm, lightning)},
+    }
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    root = Path(os.environ.get("XCONTRAST_CACHE") or user_cache_path("xcontrast")) / "models"
+    root.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=root))
