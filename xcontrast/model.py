@@ -76,6 +76,13 @@ class Card:
         return sum(int(level["channels"]) for level in self.levels)
 
     @property
+    def halo(self) -> int | None:
+        """Pixels that must be read around a block; None when the encoder sees the whole image."""
+        from xcontrast.nn.dense import halo_of
+
+        return halo_of(self.geometry())
+
+    @property
     def spaces(self) -> tuple[str, ...]:
         """Named spaces that the model can embed into."""
         return ("encoder", "joint") if len(self.sensors) > 1 else ("encoder",)
@@ -178,11 +185,14 @@ class Model:
 class Network:
     """The encoder and projector of one sensor on a device, in eval mode, with the normaliser."""
 
-    def __init__(self, encoder: Encoder, projector: Projector, card: SensorCard) -> None:
+    def __init__(
+        self, encoder: Encoder, projector: Projector, levels: tuple[Level, ...], card: SensorCard
+    ) -> None:
         import torch
 
         self.encoder = encoder.eval()
         self.projector = projector.eval()
+        self.levels = levels
         first = next(encoder.parameters())
         view = (1, -1, 1, 1)
         self.mean = torch.tensor(card.mean, dtype=torch.float32, device=first.device).view(view)
@@ -279,7 +289,7 @@ def load_network(path: str, digest: str, sensor: str, device: str) -> Network:
     sensor : str
         ``"s1"`` or ``"s2"``.
     device : str
-        A torch device.
+        A torch device, or ``"auto"``: a GPU if this process sees one.
 
     Returns
     -------
@@ -290,6 +300,10 @@ def load_network(path: str, digest: str, sensor: str, device: str) -> Network:
     ModelError
         If the folder is missing here or holds another model.
     """
+    if device == "auto":
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     key = (digest, sensor, device)
     with _lock:
         if key not in _networks:
@@ -321,4 +335,4 @@ def _read_network(path: str, digest: str, sensor: str, device: str) -> Network:
         own_state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         module.load_state_dict(own_state)
     encoder = encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Network(encoder, projector.to(device), own)
+    return Network(encoder, projector.to(device), card.geometry(), own)

@@ -93,7 +93,7 @@ def train(
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=options.progress,
-            callbacks=[TQDMProgressBar(refresh_rate=1)] if options.progress else None,
+            callbacks=[_Bar()] if options.progress else None,
             gradient_clip_val=1.0,
         )
         started = time.perf_counter()
@@ -119,6 +119,14 @@ def train(
         steps=trainer.global_step,
         interrupted=interrupted,
     )
+
+
+class _Bar(TQDMProgressBar):  # type: ignore[misc]
+    """Steps, not epochs: there is only one pass over the order."""
+
+    def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description("pretraining")
 
 
 class _Task(lightning.LightningModule):  # type: ignore[misc]

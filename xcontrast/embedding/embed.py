@@ -1,0 +1,264 @@
+"""From a cube to dense embeddings: lazy, labelled, on the cube's grid zoomed out by a stride."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import xarray as xr
+
+from xcontrast.blocks import map_blocks_with_halo
+from xcontrast.embedding.kernel import EmbedKernel, count_valid
+from xcontrast.errors import DataError, ModelError, problem
+from xcontrast.grids import zoom_out
+from xcontrast.model import Model
+from xcontrast.sensors import SENSORS, Sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+__all__ = ["embed"]
+
+T = TypeVar("T", xr.Dataset, xr.DataArray)
+
+BLOCK = 1024
+"""Pixels a side of the blocks that are embedded by one task."""
+TILE = 256
+"""Pixels a side of the fixed windows of encoders that see the whole image."""
+TILE_HALO = 64
+"""Pixels around them."""
+LARGE = 100e9
+"""Bytes from which building an embedding warns."""
+
+
+def embed(
+    obj: T,
+    model: Model,
+    *,
+    space: Literal["encoder", "joint"] = "encoder",
+    stride: int | None = None,
+    min_valid: float = 0.5,
+    device: str = "auto",
+) -> T:
+    """Embed every pixel of a cube, lazily.
+
+    Each block is read with a halo as wide as the encoder's measured receptive field, so that the
+    result does not depend on chunks and has no seams. Encoders that see the whole image run on
+    windows of 256 pixels fixed to the grid, with 64 pixels around each; their seams are small,
+    not zero. Edges are embedded as if the scene lay in a plane of invalid pixels.
+
+    Parameters
+    ----------
+    obj : Dataset or DataArray
+        ``s1 (…, s1_band, y, x)`` dB and/or ``s2 (…, s2_band, y, x)`` reflectance, float32 with
+        NaN where invalid: a cube, a collection, pairs, or one of their variables.
+    model : Model
+        With an encoder for each sensor given. Its bands are picked by name and put in order.
+    space : {"encoder", "joint"}, default "encoder"
+        ``encoder``: features of the sensor's own encoder, not comparable across sensors;
+        ``joint``: the projected, unit-norm space that both sensors share, applied to each cell.
+    stride : int, optional
+        Pixels a cell, a power of two; by default 4 (40 m at 10 m pixels). All feature levels are
+        brought to this grid and concatenated.
+    min_valid : float, default 0.5
+        A cell is NaN when a smaller share of its pixels is valid in all bands.
+    device : str, default "auto"
+        Where blocks are computed; auto is the GPU if there is one.
+
+    Returns
+    -------
+    Dataset or DataArray
+        As given: ``embedding (…, feature, y, x)`` float32, or a Dataset with one variable a
+        sensor; dask-backed. The coord ``valid_fraction (…, y, x)`` says how much of each cell is
+        valid. attrs name the model's digest, the sensor, space and stride.
+
+    Raises
+    ------
+    DataError
+        If dims, bands or units are not what the model was trained on, or the stride is no power
+        of two up to the deepest level's.
+    ModelError
+        If the model has no encoder for the sensor or no such space.
+
+    Warns
+    -----
+    UserWarning
+        If the result would be larger than 100 GB.
+    """
+    if isinstance(obj, xr.DataArray):
+        return _embed_array(obj, model, _sensor_of(obj), space, stride, min_valid, device)
+    names = [s for s in SENSORS if s.name in obj.data_vars]
+    if not names:
+        raise DataError(
+            problem(
+                expected="a Dataset with 's1' and/or 's2'",
+                received=f"variables {sorted(map(str, obj.data_vars))}",
+                do="make the cube with xc.open_cube or xc.as_cube",
+            )
+        )
+    parts = {
+        s.name: _embed_array(obj[s.name], model, s, space, stride, min_valid, device) for s in names
+    }
+    # valid_fraction differs between the sensors, so that one Dataset cannot hold both.
+    renamed = {
+        name: part.rename(valid_fraction=f"{name}_valid_fraction") for name, part in parts.items()
+    }
+    return xr.Dataset(renamed, attrs=obj.attrs)
+
+
+def _sensor_of(array: xr.DataArray) -> Sensor:
+    for sensor in SENSORS:
+        if sensor.band in array.dims:
+            return sensor
+    raise DataError(
+        problem(
+            expected="a DataArray with the dim 's1_band' or 's2_band'",
+            received=f"dims {array.dims}",
+            do="make the cube with xc.as_cube and take its 's1' or 's2'",
+        )
+    )
+
+
+def _embed_array(
+    array: xr.DataArray,
+    model: Model,
+    sensor: Sensor,
+    space: str,
+    stride: int | None,
+    min_valid: float,
+    device: str,
+) -> xr.DataArray:
+    _check_model(model, sensor, space)
+    card = model.card
+    step = _check_stride(stride, card.out_stride)
+    selected = _select_bands(array, model, sensor)
+    lead = selected.dims[:-3]
+    tile = None if card.halo is not None else TILE
+    halo = card.halo if card.halo is not None else TILE_HALO
+    n_features = card.n_features if space == "encoder" else card.n_projected
+    kernel = EmbedKernel(
+        str(model.path.resolve()), model.digest, sensor.name, space, step, device, min_valid, tile
+    )
+    source = _as_dask(selected)
+    values = _map(source, kernel, halo=halo, stride=step, n_out=n_features)
+    share = _map(source, count_valid, halo=0, stride=step, n_out=None)
+    _warn_of_size(values)
+    coords = _coords(selected, sensor, lead) | zoom_out(selected, step)
+    coords["valid_fraction"] = ((*lead, "y", "x"), share, {"long_name": "valid share of a cell"})
+    attrs = {
+        "long_name": f"{sensor.title} embedding, {space} space",
+        "sensor": sensor.name,
+        "space": space,
+        "stride": step,
+        "model_digest": model.digest,
+        "model_method": card.method,
+        "model_encoder": card.encoder,
+        "xcontrast": card.xcontrast,
+    }
+    return xr.DataArray(values, coords, (*lead, "feature", "y", "x"), "embedding", attrs)
+
+
+def _map(source: Any, kernel: Any, *, halo: int, stride: int, n_out: int | None) -> Any:
+    from dask.base import tokenize
+
+    name = f"embed-{tokenize(source.name, kernel, halo, stride, BLOCK)}"
+    return map_blocks_with_halo(
+        source,
+        kernel,
+        block=BLOCK,
+        halo=halo,
+        stride=stride,
+        n_out=n_out,
+        dtype="float32",
+        name=name,
+    )
+
+
+def _as_dask(array: xr.DataArray) -> Any:
+    if array.chunks is not None:
+        return array.data
+    import dask.array
+
+    return dask.array.from_array(array.values, chunks=(1,) * (array.ndim - 3) + (-1, BLOCK, BLOCK))
+
+
+def _coords(array: xr.DataArray, sensor: Sensor, lead: tuple[Hashable, ...]) -> dict[str, Any]:
+    """Keep what describes the leading dims; y, x and the grid mapping are made anew."""
+    return {
+        str(name): coord
+        for name, coord in array.coords.items()
+        if name not in (sensor.band, "y", "x", "spatial_ref") and set(coord.dims) <= set(lead)
+    }
+
+
+def _check_model(model: Model, sensor: Sensor, space: str) -> None:
+    if sensor.name not in model.sensors:
+        raise ModelError(
+            problem(
+                expected=f"a model with an encoder for {sensor.title}",
+                received=f"one for {', '.join(model.sensors)}",
+                do="embed only the sensor that it has, or pretrain on both",
+            )
+        )
+    if space not in model.card.spaces:
+        raise ModelError(
+            problem(
+                expected=f"a space of this model: {', '.join(model.card.spaces)}",
+                received=repr(space),
+                do="leave `space` out for the sensor's own features",
+            )
+        )
+
+
+def _check_stride(stride: int | None, deepest: int) -> int:
+    step = min(4, deepest) if stride is None else stride
+    if step < 1 or step > deepest or step & (step - 1):
+        raise DataError(
+            problem(
+                expected=f"a stride that is a power of two, 1 to {deepest} px",
+                received=str(stride),
+                do="leave it out for 4 px, or use 1 for every pixel",
+            )
+        )
+    return step
+
+
+def _select_bands(array: xr.DataArray, model: Model, sensor: Sensor) -> xr.DataArray:
+    card = model.card.sensors[sensor.name]
+    if array.dims[-3:] != (sensor.band, "y", "x"):
+        raise DataError(
+            problem(
+                expected=f"dims ending in ({sensor.band}, y, x)",
+                received=str(array.dims),
+                do=f"call .transpose(..., '{sensor.band}', 'y', 'x')",
+            )
+        )
+    present = [str(band) for band in array[sensor.band].values]
+    missing = [band for band in card.bands if band not in present]
+    if missing:
+        raise DataError(
+            problem(
+                expected=f"the {sensor.title} bands that the model knows: {', '.join(card.bands)}",
+                received=f"{', '.join(present)}, without {', '.join(missing)}",
+                do="load those bands, or pretrain a model on the bands that there are",
+            )
+        )
+    units = str(array.attrs.get("units", "unknown"))
+    if units != card.units:
+        raise DataError(
+            problem(
+                expected=f"{sensor.title} in {card.units!r}, as the model was trained on",
+                received=f"attrs['units'] of {units!r}",
+                do="make the cube with xc.open_cube or xc.as_cube, which set the units",
+            )
+        )
+    return array.isel({sensor.band: [present.index(band) for band in card.bands]})
+
+
+def _warn_of_size(values: Any) -> None:
+    if values.nbytes > LARGE:
+        warnings.warn(
+            f"this embedding is {values.nbytes / 1e9:.0f} GB when computed; a larger stride, "
+            "fewer dates, or a head applied to it before writing makes it smaller",
+            stacklevel=4,
+        )

@@ -1,0 +1,114 @@
+"""What one task of an embedding does: pixels of a window in, features of its cells out.
+
+A kernel is picklable and small: it names the model by path and digest and never holds weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xcontrast.blocks import Window
+from xcontrast.model import Network, load_network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["EmbedKernel", "count_valid"]
+
+
+@dataclass(frozen=True)
+class EmbedKernel:
+    """Embed windows with one sensor's network."""
+
+    path: str
+    digest: str
+    sensor: str
+    space: str
+    stride: int
+    device: str
+    min_valid: float
+    tile: int | None
+    """Side of the fixed windows of a network that sees the whole image; None for a local one."""
+
+    def __call__(self, window: Window, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Embed ``(…, C, rows, cols)`` to ``(…, F, *window.cells)``."""
+        import torch
+
+        network = load_network(self.path, self.digest, self.sensor, self.device)
+        images = torch.from_numpy(values.reshape(-1, *values.shape[-3:])).to(network.device)
+        with torch.inference_mode():
+            features = torch.stack([self._embed(image, window, network) for image in images])
+        result: npt.NDArray[np.float32] = features.cpu().numpy()
+        share = count_valid(window, values)[..., None, :, :]
+        result = result.reshape(*values.shape[:-3], *result.shape[1:])
+        wanted = (share > 0) & (share >= self.min_valid)
+        return np.where(wanted, result, np.float32(np.nan))
+
+    def _embed(self, image: Tensor, window: Window, network: Network) -> Tensor:
+        """(C, rows, cols) -> (F, *window.cells)."""
+        import torch
+
+        valid = torch.isfinite(image).all(0, keepdim=True)
+        values = network.normalise(torch.nan_to_num(image)[None], valid[None])
+        rows, cols = window.cells
+        if self.tile is None:
+            return self._features(values, window.halo, (rows, cols), network)[0]
+        # Windows fixed to the grid, so that what a cell sees does not depend on the chunks.
+        side = self.tile + 2 * window.halo
+        tiles = values.unfold(2, side, self.tile).unfold(3, side, self.tile)
+        down, across = tiles.shape[2:4]
+        batch = tiles[0].permute(1, 2, 0, 3, 4).reshape(-1, values.shape[1], side, side)
+        n = self.tile // self.stride
+        parts = [self._features(x, window.halo, (n, n), network) for x in torch.split(batch, 16)]
+        joined = torch.cat(parts).reshape(down, across, -1, n, n).permute(2, 0, 3, 1, 4)
+        return joined.reshape(-1, down * n, across * n)[:, :rows, :cols]
+
+    def _features(
+        self, values: Tensor, halo: int, shape: tuple[int, int], network: Network
+    ) -> Tensor:
+        import torch
+        import torch.nn.functional as F
+
+        from xcontrast.nn.dense import dense_features
+
+        maps = network.encoder(values.contiguous(memory_format=torch.channels_last))
+        features = dense_features(maps, network.levels, stride=self.stride, start=halo, shape=shape)
+        if self.space == "encoder":
+            return features
+        cells = features.permute(0, 2, 3, 1)
+        projected = F.normalize(network.projector(cells.flatten(0, 2)), dim=1)
+        return projected.reshape(*cells.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def count_valid(window: Window, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Give the share of pixels of each cell that are valid in all bands.
+
+    Parameters
+    ----------
+    window : Window
+        Of a task.
+    values : ndarray (…, C, rows, cols), float32
+        NaN where invalid or outside the array.
+
+    Returns
+    -------
+    ndarray (…, *window.cells), float32
+        0..1; pixels outside the array do not count.
+    """
+    halo, stride = window.halo, window.stride
+    rows, cols = window.cells
+    inside = values[..., halo : halo + rows * stride, halo : halo + cols * stride]
+    valid = np.isfinite(inside).all(axis=-3)
+    counts = valid.reshape(*valid.shape[:-2], rows, stride, cols, stride).sum((-3, -1))
+    height, width = (
+        np.minimum(stride, length - (first + halo) - stride * np.arange(n))
+        for (first, _), length, n in zip(
+            (window.rows, window.cols), window.shape, (rows, cols), strict=True
+        )
+    )
+    share: npt.NDArray[np.float32] = (counts / (height[:, None] * width)).astype(np.float32)
+    return share
