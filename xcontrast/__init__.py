@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from xcontrast import accessor as accessor
+from xcontrast.embedding.embed import embed as embed
 from xcontrast.legends import DYNAMIC_WORLD as DYNAMIC_WORLD
 from xcontrast.legends import FLOOD as FLOOD
 from xcontrast.legends import WORLDCOVER as WORLDCOVER
 from xcontrast.legends import Legend as Legend
+from xcontrast.model import Model as Model
+from xcontrast.model import load_model as load_model
+from xcontrast.sampling.chips import Chips as Chips
+from xcontrast.sampling.chips import chips as chips
+from xcontrast.sampling.pairing import pairs as pairs
 from xcontrast.sensors import S1 as S1
 from xcontrast.sensors import S2 as S2
 from xcontrast.sensors import Sensor as Sensor
+from xcontrast.training.options import PretrainOptions as PretrainOptions
+from xcontrast.training.pretrain import pretrain as pretrain
 from xcontrast.version import __version__ as __version__

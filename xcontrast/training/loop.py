@@ -178,13 +178,12 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
         step = batch_idx + 1
         loss = float(outputs["loss"])
         row: dict[str, Any] = {"step": step, "loss": loss}
-        spread = None
+        check_health(loss, None, step)
         if step % self._eval_every == 0 or step == self._max_steps:
             row |= self.evaluate()
-            spread = row["feature_std"]
+            check_health(loss, row["feature_std"], step)
             self.log("recall@1", row["recall_at_1"], prog_bar=True)
         self.rows.append(row)
-        check_health(loss, spread, step)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -79,12 +79,14 @@ def effective_rank(z: Tensor) -> float:
     Returns
     -------
     float
-        Between 1 and min(N, D).
+        Between 1 and min(N, D); NaN where a value is not finite.
 
     References
     ----------
     Roy and Vetterli (2007), The effective rank.
     """
+    if not torch.isfinite(z).all():
+        return float("nan")
     values = torch.linalg.svdvals((z - z.mean(0)).double())
     share = values / values.sum().clamp(min=1e-12)
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
@@ -115,7 +117,7 @@ def check_health(loss: float, spread: float | None, step: int) -> None:
                 do="lower learning_rate (say by 10), or look for extreme values in the data",
             )
         )
-    if spread is not None and spread < 0.02:
+    if spread is not None and not spread >= 0.02:
         raise TrainingError(
             problem(
                 expected="features that differ between places",

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import planted_cube
+
+import xcontrast as xc
+from xcontrast.errors import DataError, ModelError
+from xcontrast.model import load_network
+from xcontrast.nn.dense import dense_features
+
+
+def test_building_computes_nothing_and_holds_no_weights(
+    cube: xr.Dataset, untrained: xc.Model, no_compute: None
+) -> None:
+    lazy = cube.chunk(y=40).contrast.embed(untrained)
+    assert lazy.s1.chunks is not None
+    own = {k: v for k, v in dict(lazy.s1.__dask_graph__()).items() if "embed" in str(k)}
+    assert len(pickle.dumps(own)) < 50_000
+    weights = (untrained.path / "weights.safetensors").stat().st_size
+    assert weights > 10_000_000
+
+
+def test_labels_grid_and_attrs(untrained: xc.Model) -> None:
+    cube = planted_cube(96).isel(x=slice(0, 90), y=slice(0, 77))
+    emb = cube.contrast.embed(untrained)
+    assert emb.s1.dims == ("s1_time", "feature", "y", "x")
+    assert emb.s1.name == "s1"
+    assert emb.s1.shape == (2, 512, 20, 23)
+    assert emb.s1.dtype == emb.s1.compute().dtype == np.float32
+    box = emb.s2.odc.geobox
+    assert box == cube.odc.geobox.zoom_out(4)
+    assert emb.s2.rio.transform() == box.transform
+    assert emb.s2.rio.crs == cube.rio.crs
+    assert emb.s1.attrs["model_digest"] == untrained.digest
+    one = cube.s2.contrast.embed(untrained, stride=1)
+    assert one.name == "embedding"
+    assert one.shape == (2, 512, 77, 90)
+    np.testing.assert_array_equal(one.x, cube.x)
+
+
+@pytest.mark.parametrize("space", ["encoder", "joint"])
+def test_blocks_equal_one_pass_over_the_padded_scene(
+    untrained: xc.Model, space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xcontrast.embedding.embed.BLOCK", 64)
+    cube = planted_cube(160, n_times=1)
+    tiled = cube.s2.contrast.embed(untrained, space=space).values[0]
+
+    # The reference: the bare network over the whole scene, padded by the halo, by hand.
+    card = untrained.card.sensors["s2"]
+    network = load_network(str(untrained.path), untrained.digest, "s2", "cpu")
+    mean, std = (np.array(v, "float32")[:, None, None] for v in (card.mean, card.std))
+    halo = untrained.card.halo
+    assert halo == 128
+    scene = np.pad((cube.s2.values[0] - mean) / std, [(0, 0), (halo, halo), (halo, halo)])
+    with torch.inference_mode():
+        maps = network.encoder(torch.from_numpy(scene)[None])
+        whole = dense_features(maps, network.levels, stride=4, start=halo, shape=(40, 40))
+        if space == "joint":
+            cells = whole[0].permute(1, 2, 0).flatten(0, 1)
+            unit = torch.nn.functional.normalize(network.projector(cells), dim=1)
+            whole = unit.reshape(40, 40, -1).permute(2, 0, 1)[None]
+    np.testing.assert_allclose(tiled, whole[0].numpy(), atol=1e-4 * float(whole.std()))
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.data())
+def test_the_value_does_not_depend_on_the_chunks(untrained: xc.Model, data: st.DataObject) -> None:
+    cube = planted_cube(64)[["s1"]]
+    reference = cube.contrast.embed(untrained).s1.values
+    sizes = {dim: data.draw(st.integers(1, n)) for dim, n in cube.s1.sizes.items()}
+    chunked = cube.chunk(sizes).contrast.embed(untrained).s1.values
+    np.testing.assert_array_equal(chunked, reference)
+
+
+def test_encoders_that_see_everything_run_on_fixed_windows(
+    cube: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = xc.PretrainOptions(chip_size=32, progress=False)
+    model = xc.pretrain(cube, encoder="mobilenetv3_small_050", max_steps=0, options=options)
+    assert model.card.halo is None
+    monkeypatch.setattr("xcontrast.embedding.embed.TILE", 64)
+    wide = planted_cube(160, n_times=1)
+    reference = wide.s2.contrast.embed(model).values
+    assert reference.shape[-2:] == (40, 40)
+    assert np.isfinite(reference).all()
+    monkeypatch.setattr("xcontrast.embedding.embed.BLOCK", 64)
+    for chunks in ({"y": 50, "x": 160}, {"y": 13}):
+        np.testing.assert_allclose(
+            wide.s2.chunk(chunks).contrast.embed(model).values, reference, atol=1e-4
+        )
+
+
+def test_invalid_in_is_nan_out_with_the_fraction_beside(untrained: xc.Model) -> None:
+    cube = planted_cube(64, n_times=1)
+    cube["s2"].values[0, 1, 16:32, 16:40] = np.nan
+    cube["s2"].values[0, 0, 0, 0:3] = np.nan
+    emb = cube.s2.contrast.embed(untrained).compute()
+    share = emb.valid_fraction.values[0]
+    assert share[0, 0] == 1 - 3 / 16
+    assert (share[4:8, 4:10] == 0).all()
+    bad = np.isnan(emb.values[0]).all(0)
+    assert bad[4:8, 4:10].all()
+    assert bad.sum() == 4 * 6
+    strict = cube.s2.contrast.embed(untrained, min_valid=1.0).values[0]
+    assert np.isnan(strict[:, 0, 0]).all()
+
+
+def test_bands_are_picked_by_name(cube: xr.Dataset, untrained: xc.Model) -> None:
+    shuffled = cube.isel(s2_band=[3, 1, 0, 2])
+    np.testing.assert_array_equal(
+        shuffled.s2.contrast.embed(untrained).values, cube.s2.contrast.embed(untrained).values
+    )
+
+
+def test_any_leading_dims(untrained: xc.Model) -> None:
+    cube = planted_cube(32, n_times=2, georeferenced=False)
+    reference = cube.s1.contrast.embed(untrained).values
+    stack = cube.s1.drop_vars("s1_time").rename(s1_time="date").expand_dims(location=2)
+    emb = stack.assign_coords(scene=("location", ["a", "b"])).contrast.embed(untrained)
+    assert emb.dims == ("location", "date", "feature", "y", "x")
+    assert emb.scene.values.tolist() == ["a", "b"]
+    np.testing.assert_allclose(emb.y.values[:2], [1.5, 5.5])
+    np.testing.assert_array_equal(emb.values[1], reference)
+
+
+def test_a_huge_result_warns(untrained: xc.Model, no_compute: None) -> None:
+    import dask.array as da
+
+    big = xr.DataArray(
+        da.zeros((8, 4, 10_980, 10_980), chunks=(1, 4, 2048, 2048), dtype="float32"),
+        dims=("s2_time", "s2_band", "y", "x"),
+        coords={"s2_band": ["B02", "B03", "B04", "B08"]},
+        attrs={"units": "1"},
+    )
+    with pytest.warns(UserWarning, match="this embedding is 123 GB"):
+        big.contrast.embed(untrained)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "message"),
+    [
+        (lambda c: c.drop_vars(["s1", "s2"]), {}, DataError, "Expected a Dataset with 's1'"),
+        (lambda c: c.s1.isel(s1_band=0), {}, DataError, "Expected a DataArray with the dim"),
+        (lambda c: c.s1.transpose("y", ...), {}, DataError, r"Expected dims ending in \(s1_band"),
+        (lambda c: c.isel(s2_band=[0, 1]), {}, DataError, r"without B04, B08.*load those bands"),
+        (lambda c: c.s1.assign_attrs(units="1"), {}, DataError, "Sentinel-1 in 'dB'"),
+        (lambda c: c, {"stride": 3}, DataError, r"a power of two.*received 3"),
+        (lambda c: c, {"stride": 32}, DataError, "1 to 16 px"),
+        (lambda c: c, {"space": "season"}, ModelError, "a space of this model: encoder, joint"),
+    ],
+)
+def test_what_a_model_does_not_fit(
+    cube: xr.Dataset, untrained: xc.Model, change, options: dict, error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        xc.embed(change(cube), untrained, **options)
+
+
+def test_a_moved_model_says_so(cube: xr.Dataset, untrained: xc.Model, tmp_path: Path) -> None:
+    moved = untrained.save(tmp_path / "here")
+    emb = cube.s1.contrast.embed(moved)
+    moved.path.rename(tmp_path / "there")
+    from xcontrast import model
+
+    model._networks.clear()
+    with pytest.raises(ModelError, match="Expected a folder with weights"):
+        emb.compute()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from xcontrast.errors import ModelError
+from xcontrast.nn.dense import dense_features, halo_of
+from xcontrast.nn.encoders import Encoder, Level, Projector, measure_levels
+
+
+def test_resnet_geometry_is_what_its_kernels_say() -> None:
+    # 7x7 stem, 3x3 pool, then two blocks of two 3x3 a stage: computed by hand.
+    levels = measure_levels(Encoder("resnet18", 3))
+    assert [(v.stride, v.offset, v.radius) for v in levels] == [
+        (2, 0.0, 3),
+        (4, 0.0, 21),
+        (8, 0.0, 49),
+        (16, 0.0, 105),
+    ]
+    assert halo_of(levels) == 128
+
+
+def test_networks_that_see_the_whole_image_are_found_out() -> None:
+    levels = measure_levels(Encoder("mobilenetv3_small_100", 2), largest=256)
+    assert levels[-1].radius is None
+    assert halo_of(levels) is None
+
+
+def test_pooling_ignores_what_is_not_valid() -> None:
+    encoder = Encoder("resnet18", 2).eval()
+    x = torch.randn(1, 2, 64, 64)
+    valid = torch.zeros(1, 1, 64, 64)
+    valid[..., :32, :32] = 1
+    with torch.no_grad():
+        pooled = encoder.pool(x, valid)
+        corner = torch.cat(
+            [m[..., : m.shape[2] // 2, : m.shape[3] // 2].mean((2, 3)) for m in encoder(x)], 1
+        )
+    assert pooled.shape == (1, encoder.n_features)
+    assert torch.allclose(pooled, corner, atol=1e-5)
+
+
+def test_levels_are_put_where_they_look() -> None:
+    # Each level holds the pixel position of its cells; interpolation must give cell centres.
+    levels = tuple(Level(1, s, o, 1) for s, o in ((2, 0.0), (4, 1.5), (8, 0.0), (16, 7.5)))
+    maps = [
+        (v.offset + v.stride * torch.arange(128 // v.stride)).expand(1, 1, 128 // v.stride, -1)
+        for v in levels
+    ]
+    for stride in (1, 4, 8):
+        n = 64 // stride
+        out = dense_features(maps, levels, stride=stride, start=32, shape=(n, n))
+        centres = 32 + stride * torch.arange(n) + (stride - 1) / 2
+        for feature in out[0]:
+            assert torch.allclose(feature[0], centres.float(), atol=1e-4)
+
+
+def test_unknown_encoders_and_strides_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"Expected a timm model.*'resnet17'"):
+        Encoder("resnet17", 3)
+    with pytest.raises(ModelError, match=r"strides \[4, 8, 16, 32\].*out_stride=4"):
+        Encoder("convnext_atto", 3, out_stride=2)
+
+
+def test_projectors_do_not_share_weights() -> None:
+    one, two = (Projector(8, n_hidden=4, n_projected=2) for _ in range(2))
+    assert not {id(p) for p in one.parameters()} & {id(p) for p in two.parameters()}
+    assert one(torch.randn(3, 8)).shape == (3, 2)

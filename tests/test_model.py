@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import xcontrast as xc
+from xcontrast.errors import ModelError
+from xcontrast.model import load_network
+
+
+@pytest.fixture
+def folder(untrained: xc.Model, tmp_path: Path) -> Path:
+    return untrained.save(tmp_path / "copy").path
+
+
+def test_a_saved_model_is_the_same_model(untrained: xc.Model, folder: Path) -> None:
+    copy = xc.load_model(folder)
+    assert copy.digest == untrained.digest
+    assert copy.card == untrained.card
+    assert sorted(f.name for f in folder.iterdir()) == ["card.json", "weights.safetensors"]
+    assert not list(folder.parent.glob(".*partial"))
+    with pytest.raises(ModelError, match="does not exist or is empty"):
+        untrained.save(folder)
+
+
+def test_a_process_loads_a_network_once(untrained: xc.Model) -> None:
+    key = (str(untrained.path), untrained.digest, "s1", "cpu")
+    assert load_network(*key) is load_network(*key)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: shutil.rmtree(f), r"Expected a folder with weights.*give the folder"),
+        (lambda f: (f / "weights.safetensors").unlink(), "Expected a folder with weights"),
+        (lambda f: (f / "card.json").write_text("{"), "Expected a folder with weights"),
+        (lambda f: (f / "card.json").write_text("[1]"), "Expected a folder with weights"),
+        (lambda f: _truncate(f / "weights.safetensors"), "weights that do not match"),
+        (lambda f: _edit(f, "method", "other"), "a card that does not match its digest"),
+        (lambda f: _edit(f, "format_version", 99), "format version 1 or older.*upgrade"),
+        (lambda f: _edit(f, "format", "theirs"), "Expected a folder with weights"),
+    ],
+)
+def test_damaged_folders_are_refused(folder: Path, damage, message: str) -> None:
+    damage(folder)
+    with pytest.raises(ModelError, match=message):
+        xc.load_model(folder)
+
+
+def test_a_path_that_holds_another_model_is_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"Expected model 0123.*embed again"):
+        load_network(str(folder), "0123", "s1", "cpu")
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _edit(folder: Path, key: str, value: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, key: value}))

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from safetensors.numpy import load_file
+from scenes import planted_cube
+
+import xcontrast as xc
+from xcontrast.errors import DataError, ModelError, TrainingError
+from xcontrast.training.methods.multimodal import Multimodal
+
+QUICK = xc.PretrainOptions(chip_size=32, progress=False)
+
+
+@pytest.fixture(scope="module")
+def chips() -> xc.Chips:
+    return xc.chips(xc.pairs(planted_cube(256, n_times=2)), size=32, stride=16)
+
+
+@pytest.fixture(scope="module")
+def trained(chips: xc.Chips, tmp_path_factory: pytest.TempPathFactory) -> xc.Model:
+    out = tmp_path_factory.mktemp("run") / "model"
+    return xc.pretrain(chips, max_steps=40, batch_size=32, out=out, options=QUICK)
+
+
+def test_sensors_find_each_other_on_held_out_ground(trained: xc.Model) -> None:
+    held = trained.card.training["held_out"]
+    assert held["n_val"] >= 8
+    assert held["recall_at_1"] > 4 * held["chance_recall_at_1"]
+    history = trained.history
+    assert list(history.step) == list(range(1, 41))
+    assert history.loss.iloc[-5:].mean() < history.loss.iloc[:5].mean() - 1
+
+
+def test_shuffled_pairs_teach_nothing(chips: xc.Chips) -> None:
+    pairs = chips.pairs
+    # Each sensor keeps its own images; what belongs together is rolled far apart.
+    wrong = pairs.assign(s2=pairs.s2.roll(y=97, x=59))
+    broken = xc.chips(wrong, size=32, stride=16)
+    model = xc.pretrain(broken, max_steps=40, batch_size=32, options=QUICK)
+    held = model.card.training["held_out"]
+    assert held["recall_at_1"] <= 3 * held["chance_recall_at_1"]
+
+
+def test_the_card_says_what_was_done(trained: xc.Model, chips: xc.Chips) -> None:
+    card = json.loads((trained.path / "card.json").read_text())
+    assert card["sensors"]["s2"]["bands"] == ["B02", "B03", "B04", "B08"]
+    assert card["sensors"]["s1"]["units"] == "dB"
+    assert card["sensors"]["s1"]["gsd"] == 10.0
+    assert card["training"]["steps"] == 40
+    assert card["training"]["options"]["chip_size"] == 32
+    assert card["training"]["n_train_chips"] + card["training"]["n_held_out_chips"] <= len(chips)
+    assert card["training"]["dates"]["s1_time"] == ["2023-04-01", "2023-04-13"]
+    assert "recall@1" in repr(trained)
+    assert trained.digest in trained._repr_html_()
+
+
+def test_weights_move_and_are_not_shared(trained: xc.Model, chips: xc.Chips) -> None:
+    start = xc.pretrain(chips, max_steps=0, options=QUICK)
+    assert start.card.training["steps"] == 0
+    before, after = (load_file(m.path / "weights.safetensors") for m in (start, trained))
+    assert before.keys() == after.keys()
+    assert any(not np.array_equal(before[k], after[k]) for k in before if "s2.encoder" in k)
+    network = Multimodal(
+        {"s1": 2, "s2": 4}, encoder="resnet18", out_stride=8, n_hidden=8, n_projected=4,
+        temperature=0.1,
+    )  # fmt: skip
+    one, two = ({id(p) for p in network.encoder(s).parameters()} for s in ("s1", "s2"))
+    assert not one & two
+
+
+def test_one_seed_gives_one_model(chips: xc.Chips) -> None:
+    few = chips[:80]
+    weights = [
+        load_file(
+            xc.pretrain(few, max_steps=3, batch_size=8, options=QUICK).path / "weights.safetensors"
+        )
+        for _ in range(2)
+    ]
+    assert all(np.array_equal(weights[0][k], weights[1][k]) for k in weights[0])
+
+
+def test_each_sensor_gets_its_own_crop_and_nothing_else(chips: xc.Chips) -> None:
+    network = Multimodal(
+        {"s1": 1, "s2": 1}, encoder="resnet18", out_stride=8, n_hidden=8, n_projected=4,
+        temperature=0.1,
+    )  # fmt: skip
+    line = (torch.arange(64.0) + 0.5) / 64
+    position = line[None, None, :, None].expand(3, 1, 64, 64)
+    batch = {name: (position, torch.ones_like(position)) for name in ("s1", "s2")}
+    g = torch.Generator().manual_seed(0)
+    views = network.augment(batch, size=32, scale=(0.25, 1.0), generator=g)
+    for values, valid in views.values():
+        # Still a rising ramp in the same direction: no flip, no change of the values.
+        assert (values.diff(dim=2) > -1e-5).all()
+        assert torch.allclose(valid, torch.ones(()))
+    assert not torch.equal(views["s1"][0], views["s2"][0])
+
+
+def test_a_cube_is_paired_and_cut_first(cube: xr.Dataset, tmp_path: Path) -> None:
+    model = cube.contrast.pretrain(max_steps=1, out=tmp_path / "m", options=QUICK)
+    assert model.path == tmp_path / "m"
+    assert model.card.training["n_pairs"] == 2
+    with pytest.raises(ModelError, match=r"Expected a folder that does not exist.*another folder"):
+        cube.contrast.pretrain(max_steps=1, out=tmp_path / "m", options=QUICK)
+
+
+def test_stretched_data_of_unknown_units_train_too(cube: xr.Dataset) -> None:
+    stretched = cube.copy()
+    stretched["s1"] = (cube.s1 * 3 + 120).assign_attrs(units="unknown")
+    model = xc.pretrain(stretched, max_steps=0, options=QUICK)
+    own = model.card.sensors["s1"]
+    assert own.units == "unknown"
+    np.testing.assert_allclose(own.mean, stretched.s1.mean(("s1_time", "y", "x")), rtol=0.05)
+
+
+def test_nan_and_collapse_stop_the_run(chips: xc.Chips) -> None:
+    wild = xc.PretrainOptions(chip_size=32, progress=False, learning_rate=1e6, precision="32")
+    with pytest.raises(TrainingError, match=r"Expected (a finite loss|features that differ)"):
+        xc.pretrain(chips, max_steps=30, batch_size=16, options=wild)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        ({"batch_size": 4096}, TrainingError, r"as many training chips as a batch \(4096"),
+        ({"max_steps": -1}, DataError, "max_steps of 0 or more"),
+        ({"method": "byol"}, DataError, "Expected method 'multimodal'"),
+        ({"encoder": "no_such_net"}, ModelError, "Expected a timm model"),
+    ],
+)
+def test_bad_calls(chips: xc.Chips, call: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        xc.pretrain(chips, **{"max_steps": 1, "options": QUICK, **call})
+
+
+def test_bad_data(cube: xr.Dataset) -> None:
+    with pytest.raises(DataError, match="Expected chips with both sensors"):
+        xc.pretrain(xc.chips(xc.pairs(cube)[["s1"]], size=32), options=QUICK)
+    with pytest.raises(DataError, match="Expected a cube with both sensors"):
+        xc.pretrain(cube[["s2"]], options=QUICK)
+    with pytest.raises(DataError, match=r"temperature=-1.*PretrainOptions"):
+        xc.PretrainOptions(temperature=-1)

@@ -1,0 +1,58 @@
+"""``ds.contrast`` and ``da.contrast``: the free functions, bound; no logic lives here."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import xarray as xr
+
+from xcontrast.embedding.embed import embed
+from xcontrast.sampling.chips import chips
+from xcontrast.sampling.pairing import pairs
+from xcontrast.training.pretrain import pretrain
+
+__all__ = ["DataArrayContrast", "DatasetContrast"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def delegate(func: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Bind a free function whose first argument is the xarray object as an accessor method."""
+
+    @functools.wraps(func)
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return func(self._obj, *args, **kwargs)
+
+    signature = inspect.signature(func)
+    _, *rest = signature.parameters.values()
+    this = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    method.__signature__ = signature.replace(parameters=[this, *rest])  # type: ignore[attr-defined]
+    return method
+
+
+@xr.register_dataset_accessor("contrast")
+class DatasetContrast:
+    """Pairs, chips, pretraining, embeddings and maps of a Dataset."""
+
+    def __init__(self, obj: xr.Dataset) -> None:
+        self._obj = obj
+
+    pairs = delegate(pairs)
+    chips = delegate(chips)
+    pretrain = delegate(pretrain)
+    embed = delegate(embed)
+
+
+@xr.register_dataarray_accessor("contrast")
+class DataArrayContrast:
+    """Embeddings, heads and maps of a DataArray."""
+
+    def __init__(self, obj: xr.DataArray) -> None:
+        self._obj = obj
+
+    embed = delegate(embed)
