@@ -35,7 +35,7 @@ def delegate(func: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Any, 
     return method
 
 
-@xr.register_dataset_accessor("contrast")
+@xr.register_dataset_accessor("contrast")  # type: ignore[no-untyped-call]
 class DatasetContrast:
     """Pairs, chips, pretraining, embeddings and maps of a Dataset."""
 
@@ -45,14 +45,14 @@ class DatasetContrast:
     pairs = delegate(pairs)
     chips = delegate(chips)
     pretrain = delegate(pretrain)
-    embed = delegate(embed)
+    embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
 
 
-@xr.register_dataarray_accessor("contrast")
+@xr.register_dataarray_accessor("contrast")  # type: ignore[no-untyped-call]
 class DataArrayContrast:
     """Embeddings, heads and maps of a DataArray."""
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
 
-    embed = delegate(embed)
+    embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
