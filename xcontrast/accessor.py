@@ -9,7 +9,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
+from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
+from xcontrast.heads.head import fit, predict
 from xcontrast.sampling.chips import chips
 from xcontrast.sampling.pairing import pairs
 from xcontrast.training.pretrain import pretrain
@@ -46,6 +48,9 @@ class DatasetContrast:
     chips = delegate(chips)
     pretrain = delegate(pretrain)
     embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
+    before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]
+    fit = delegate(fit)
+    predict = delegate(predict)
 
 
 @xr.register_dataarray_accessor("contrast")  # type: ignore[no-untyped-call]
@@ -56,3 +61,6 @@ class DataArrayContrast:
         self._obj = obj
 
     embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
+    before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]
+    fit = delegate(fit)
+    predict = delegate(predict)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xcontrast as xc
+from xcontrast.errors import DataError
+
+
+def series(n: int = 4) -> xr.DataArray:
+    times = pd.date_range("2023-05-01", periods=n, freq="6D").values.astype("datetime64[ns]")
+    values = np.arange(n * 2 * 3 * 3, dtype="float32").reshape(n, 2, 3, 3)
+    values[0, :, 1, 1] = np.nan
+    values[-1, :, 2, 2] = np.nan
+    return xr.DataArray(
+        values,
+        {"s1_time": times, "s1_orbit_state": ("s1_time", ["ascending"] * n)},
+        ("s1_time", "feature", "y", "x"),
+        "embedding",
+        {"sensor": "s1", "model_digest": "d"},
+    )
+
+
+def test_means_before_and_after_ignore_the_invalid() -> None:
+    emb = series()
+    got = xc.before_after(emb, event="2023-05-10")
+    assert got.dims == ("feature", "y", "x")
+    before, after, change = got.values.reshape(3, 2, 3, 3)
+    np.testing.assert_allclose(before, np.nanmean(emb.values[:2], 0))
+    np.testing.assert_allclose(after, np.nanmean(emb.values[2:], 0))
+    np.testing.assert_allclose(change, after - before)
+    assert np.isfinite(before).all()
+    assert got.attrs["composite"] == "before, after, difference"
+    assert got.attrs["model_digest"] == "d"
+    assert got.name == "embedding"
+
+
+def test_two_times_need_no_event_and_the_earlier_is_before(no_compute: None) -> None:
+    lazy = series(2).isel(s1_time=[1, 0]).chunk(y=2)
+    got = xc.before_after(lazy)
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_allclose(got.values[:2], series(2).values[0])
+
+
+def test_a_dataset_gives_a_dataset() -> None:
+    both = xr.Dataset(
+        {"s1": series(2), "s2": series(2).rename(s1_time="s2_time", s1_orbit_state="o")}
+    )
+    got = both.contrast.before_after(event="2023-05-03")
+    assert got.s1.sizes["feature"] == got.s2.sizes["feature"] == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "event", "message"),
+    [
+        (lambda e: e, None, r"exactly two times.*4 times and no event"),
+        (lambda e: e, "2024-01-01", r"both sides of the event.*2023-05-01 to 2023-05-19"),
+        (lambda e: e.isel(s1_time=0), None, "an embedding with a time dim"),
+        (lambda e: e.drop_vars("s1_time"), "2023-05-03", "dates on 's1_time'"),
+    ],
+)
+def test_what_cannot_be_split(change, event: str | None, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        xc.before_after(change(series()), event=event)

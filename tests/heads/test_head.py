@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler, normalize
+
+import xcontrast as xc
+from xcontrast.errors import DataError, ModelError
+from xcontrast.heads.classifiers import LinearClassifier, NeighbourClassifier
+
+LAND = xc.Legend(title="land", codes=(3, 7, 9), names=("a", "b", "c"), colors=("#000",) * 3)
+
+
+def embedding(n: int = 48, *, seed: int = 0, georeferenced: bool = True) -> tuple:
+    """Give an embedding of 40 m cells whose features follow three classes, and the classes."""
+    rng = np.random.default_rng(seed)
+    truth = np.array([3, 7, 9])[(np.add.outer(np.arange(n), np.arange(n)) // 16) % 3]
+    centres = rng.normal(size=(10, 5)) * 2
+    features = centres[truth] + rng.normal(size=(n, n, 5))
+    emb = xr.DataArray(
+        np.moveaxis(features, -1, 0).astype("float32"),
+        dims=("feature", "y", "x"),
+        name="embedding",
+        attrs={"model_digest": "d", "space": "encoder", "sensor": "s1", "stride": 4},
+    )
+    if georeferenced:
+        import rioxarray  # noqa: F401
+
+        emb = emb.assign_coords(y=5e6 - 40 * np.arange(n) - 20, x=5e5 + 40 * np.arange(n) + 20)
+        emb = emb.rio.write_crs(32632)
+    return emb, xr.DataArray(truth.astype("uint8"), emb.isel(feature=0, drop=True).coords)
+
+
+@pytest.mark.parametrize("kind", ["linear", "knn"])
+def test_planted_classes_are_recovered_from_few_labels(kind: str) -> None:
+    emb, truth = embedding()
+    few = truth.where(np.random.default_rng(0).random(truth.shape) < 0.05, 255).astype("uint8")
+    head = emb.contrast.fit(few, legend=LAND, kind=kind)
+    result = emb.contrast.predict(head)
+    agreement = xc.score(result.label, truth, legend=LAND)
+    assert float(agreement.accuracy) > 0.9
+    assert head.facts["n_cells"].keys() == {"a", "b", "c"}
+    assert kind in repr(head)
+    assert "land" in head._repr_html_()
+
+
+def test_linear_probabilities_equal_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    for k in (2, 3):
+        y = rng.integers(0, k, 300)
+        x = (rng.normal(size=(300, 6)) + y[:, None] * rng.normal(size=6)).astype("float32")
+        ours = LinearClassifier.fit(x, y, np.arange(300) // 50, n_categories=k, seed=0)
+        z = StandardScaler().fit_transform(x)
+        candidates = [
+            LogisticRegression(C=c, max_iter=500).fit(z, y).predict_proba(z)
+            for c in (1e-4, 1e-3, 1e-2, 1e-1)
+        ]
+        ours_p = ours.probability(x)
+        np.testing.assert_allclose(ours_p.sum(1), 1, rtol=1e-5)
+        assert min(np.abs(ours_p - c).max() for c in candidates) < 2e-3
+
+
+def test_neighbours_equal_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 3, 200)
+    x = (rng.normal(size=(200, 4)) + y[:, None]).astype("float32")
+    new = rng.normal(size=(50, 4)).astype("float32") + 1
+    ours = NeighbourClassifier.fit(x, y, y, n_categories=3, seed=0)
+    scaler = StandardScaler().fit(x)
+    bank, query = (normalize(scaler.transform(v)) for v in (x, new))
+    theirs = KNeighborsClassifier(
+        15, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1)
+    ).fit(bank, y)
+    np.testing.assert_allclose(ours.probability(new), theirs.predict_proba(query), atol=1e-4)
+
+
+def test_a_category_never_labelled_is_never_given() -> None:
+    emb, truth = embedding()
+    two = truth.where(truth != 7, 255).astype("uint8")
+    result = emb.contrast.predict(emb.contrast.fit(two, legend=LAND))
+    assert set(np.unique(result.label)) == {3, 9}
+    assert float(result.probability.sel(category="b").max()) < 1e-6
+
+
+def test_prediction_is_lazy_labelled_and_honest_about_the_invalid(no_compute: None) -> None:
+    import dask
+
+    emb, truth = embedding()
+    emb = emb.copy()
+    emb.values[:, 5:8, 6:9] = np.nan
+    emb.values[2, 20, 20] = np.nan
+    with dask.config.set(scheduler="synchronous"):
+        head = emb.contrast.fit(truth, legend=LAND)
+    lazy = emb.chunk(y=10, x=7, feature=2).contrast.predict(head)
+    with dask.config.set(scheduler="synchronous"):
+        done, eager = lazy.compute(), emb.contrast.predict(head)
+    xr.testing.assert_equal(done, eager)
+    assert done.label.dtype == np.uint8
+    assert (done.label.values == 255).sum() == 10
+    assert np.isnan(done.probability.values[:, 6, 7]).all()
+    assert done.label.attrs["flag_values"] == [3, 7, 9]
+    assert done.label.rio.nodata == 255
+    assert done.category.values.tolist() == ["a", "b", "c"]
+    assert done.attrs["model_digest"] == "d"
+    assert done.label.odc.geobox == emb.odc.geobox
+
+
+def test_fit_reads_only_the_blocks_that_hold_labels() -> None:
+    import dask.array as da
+
+    emb, truth = embedding()
+    read = []
+
+    def note(block: np.ndarray, block_info: dict) -> np.ndarray:
+        read.append(block_info[0]["chunk-location"][-2:])
+        return block
+
+    lazy = emb.chunk(y=12, x=12)
+    lazy.data = da.map_blocks(note, lazy.data, meta=np.empty((0, 0, 0), "float32"))
+    labels = truth.copy(data=np.full(truth.shape, 255, "uint8"))
+    labels[0:10, 0:10] = truth[0:10, 0:10]
+    labels[40:44, 14:30] = truth[40:44, 14:30]
+    lazy.contrast.fit(labels, legend=LAND)
+    assert set(read) == {(0, 0), (3, 1), (3, 2)}
+
+
+def test_a_finer_grid_gets_interpolated_probabilities() -> None:
+    emb, truth = embedding()
+    head = emb.contrast.fit(truth, legend=LAND)
+    fine = emb.odc.geobox.zoom_out(0.25)
+    result = emb.contrast.predict(head, like=fine)
+    assert result.label.odc.geobox == fine
+    coarse = emb.contrast.predict(head)
+    same = result.label.values[2::4, 2::4] == coarse.label.values
+    assert same.mean() > 0.95
+    p = result.probability
+    np.testing.assert_allclose(p.sum("category").values[8:-8, 8:-8], 1, atol=1e-4)
+
+
+def test_both_sensors_are_joined() -> None:
+    one, truth = embedding(seed=0)
+    two, _ = embedding(seed=1)
+    both = xr.Dataset({"s1": one, "s2": two.assign_attrs(sensor="s2")})
+    head = both.contrast.fit(truth, legend=LAND)
+    assert head.facts["n_features"] == 10
+    assert head.facts["sensors"] == ["s1", "s2"]
+    assert float(xc.score(both.contrast.predict(head).label, truth, legend=LAND).accuracy) > 0.95
+    with pytest.raises(DataError, match=r"sensors \['s1', 's2'\].*only the space 'joint'"):
+        one.contrast.predict(head)
+
+
+def test_only_the_joint_space_is_shared_by_sensors() -> None:
+    emb, truth = embedding()
+    head = emb.contrast.fit(truth, legend=LAND)
+    for change in ({"sensor": "s2"}, {"model_digest": "e"}, {"space": "joint"}):
+        with pytest.raises(DataError, match="as the head was fitted"):
+            emb.assign_attrs(change).contrast.predict(head)
+    joint = emb.assign_attrs(space="joint")
+    head = joint.contrast.fit(truth, legend=LAND)
+    joint.assign_attrs(sensor="s2").contrast.predict(head)
+    with pytest.raises(DataError, match="Expected 5 features; received 3"):
+        joint.isel(feature=slice(3)).contrast.predict(head)
+
+
+@pytest.mark.parametrize("kind", ["linear", "knn"])
+def test_heads_survive_the_disk(kind: str, tmp_path: Path) -> None:
+    emb, truth = embedding()
+    head = emb.contrast.fit(truth, legend=LAND, kind=kind).save(tmp_path / "head")
+    again = xc.load_head(tmp_path / "head")
+    assert again.legend == LAND
+    xr.testing.assert_identical(emb.contrast.predict(head), emb.contrast.predict(again))
+    card = json.loads((tmp_path / "head" / "card.json").read_text())
+    assert card["facts"]["n_features"] == 5
+    (tmp_path / "head" / "card.json").write_text(json.dumps({**card, "kind": "forest"}))
+    with pytest.raises(ModelError, match="does not match its digest"):
+        xc.load_head(tmp_path / "head")
+    with pytest.raises(ModelError, match="format 'xcontrast-head'"):
+        xc.load_head(tmp_path)
+
+
+def test_labels_need_one_time_or_none() -> None:
+    emb, truth = embedding()
+    series = xr.concat([emb, emb], "s1_time").assign_attrs(emb.attrs)
+    with pytest.raises(DataError, match=r"2 steps of s1_time.*before_after"):
+        series.contrast.fit(truth, legend=LAND)
+    series.isel(s1_time=[0]).contrast.fit(truth, legend=LAND)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e, t: xc.fit(e, t, legend=LAND, kind="svm"), "kind 'linear' or 'knn'"),
+        (lambda e, t: xc.fit(e, t.where(t == 3, 255), legend=LAND), "at least two categories"),
+        (lambda e, t: xc.fit(e * np.nan, t, legend=LAND), r"at least two categories.*none"),
+        (lambda _, t: xc.fit(t, t, legend=LAND), r"dims feature, y and x.*embed\(model\)"),
+    ],
+)
+def test_what_cannot_be_fitted(call, message: str) -> None:
+    emb, truth = embedding()
+    with pytest.raises(DataError, match=message):
+        call(emb, truth)

@@ -1,0 +1,107 @@
+"""Embeddings of two periods side by side: before, after, and what changed."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xcontrast.errors import DataError, problem
+
+__all__ = ["before_after"]
+
+T = TypeVar("T", xr.Dataset, xr.DataArray)
+TIMES = ("s1_time", "s2_time", "date")
+
+
+def before_after(embedding: T, *, event: str | pd.Timestamp | None = None) -> T:
+    """Put what came before an event, what came after and their difference along ``feature``.
+
+    Parameters
+    ----------
+    embedding : DataArray or Dataset
+        ``(…, s1_time | s2_time | date, …, feature, y, x)`` float32, NaN where invalid.
+    event : str or Timestamp, optional
+        Times before it are averaged into one, times at and after it into another, NaN-safe. May
+        be left out when there are exactly two times.
+
+    Returns
+    -------
+    DataArray or Dataset
+        As given, lazy, without the time dim and with three times the features.
+
+    Raises
+    ------
+    DataError
+        If there is no time dim, or no time on one side of the event.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> two = xr.DataArray(np.array([[[[1.0]]], [[[4.0]]]]), dims=("date", "feature", "y", "x"))
+    >>> before_after(two).values.ravel()
+    array([1., 4., 3.])
+    """
+    if isinstance(embedding, xr.Dataset):
+        parts = {str(k): before_after(v, event=event) for k, v in embedding.data_vars.items()}
+        return xr.Dataset(parts, attrs=embedding.attrs)
+    dim = next((d for d in TIMES if d in embedding.dims), None)
+    if dim is None:
+        raise DataError(
+            problem(
+                expected=f"an embedding with a time dim: {', '.join(TIMES)}",
+                received=f"dims {embedding.dims}",
+                do="embed a cube, and give the whole embedding",
+            )
+        )
+    early = _is_before(embedding, dim, event)
+    before, after = _mean(embedding, dim, early), _mean(embedding, dim, ~early)
+    joined = xr.concat([before, after, after - before], "feature", coords="minimal")
+    joined.attrs = {**embedding.attrs, "composite": "before, after, difference"}
+    if event is not None:
+        joined.attrs["event"] = str(event)
+    return joined.transpose(*(d for d in embedding.dims if d != dim)).rename(embedding.name)
+
+
+def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | None) -> np.ndarray:
+    n = embedding.sizes[dim]
+    if event is None:
+        if n != 2:
+            raise DataError(
+                problem(
+                    expected="exactly two times, or an event date",
+                    received=f"{n} times and no event",
+                    do="give event='2023-05-16', or select two times",
+                )
+            )
+        values = embedding[dim].values if dim in embedding.coords else np.arange(2)
+        return np.asarray(values == values.min())
+    if dim not in embedding.coords or not np.issubdtype(embedding[dim].dtype, np.datetime64):
+        raise DataError(
+            problem(
+                expected=f"dates on {dim!r}, to set the event against",
+                received="none",
+                do="leave `event` out if there are two times",
+            )
+        )
+    times = pd.DatetimeIndex(embedding[dim].values)
+    early = np.asarray(times < pd.Timestamp(event))
+    if early.all() or not early.any():
+        raise DataError(
+            problem(
+                expected="times on both sides of the event",
+                received=f"{times.min():%Y-%m-%d} to {times.max():%Y-%m-%d}, event {event}",
+                do="choose an event within, or a longer period",
+            )
+        )
+    return early
+
+
+def _mean(embedding: xr.DataArray, dim: str, which: np.ndarray) -> xr.DataArray:
+    chosen = embedding.isel({dim: np.flatnonzero(which)})
+    # Coords of single times (orbit, cloud cover, valid fraction) do not describe a mean.
+    single = [name for name in chosen.coords if dim in chosen[name].dims]
+    mean: xr.DataArray = chosen.drop_vars(single).mean(dim, skipna=True)
+    return mean

@@ -1,0 +1,408 @@
+"""A head: a small classifier on frozen embeddings with its legend; fitted, saved, applied."""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xcontrast.errors import DataError, ModelError, problem
+from xcontrast.folders import claim_folder, publish_folder, read_folder, stage_folder
+from xcontrast.heads.classifiers import Classifier, LinearClassifier, NeighbourClassifier
+from xcontrast.heads.labels import match_labels
+from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.version import __version__
+
+__all__ = ["Head", "fit", "load_head", "predict"]
+
+FORMAT = "xcontrast-head"
+VERSION = 1
+KINDS: dict[str, type[LinearClassifier] | type[NeighbourClassifier]] = {
+    "linear": LinearClassifier,
+    "knn": NeighbourClassifier,
+}
+IDENTITY = ("model_digest", "space", "composite")
+"""attrs of an embedding that a head is bound to."""
+PLACE = 32
+"""Side in cells of the blocks that cross-validation holds out whole."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A classifier on frozen embeddings, and what it may be used on."""
+
+    kind: str
+    legend: Legend
+    classifier: Classifier
+    facts: dict[str, Any]
+    """What it was fitted on: model digest, sensors, space, labelled cells per category."""
+
+    def save(self, path: str | os.PathLike[str]) -> Head:
+        """Write the head as a folder: ``weights.safetensors`` and a readable ``card.json``.
+
+        Parameters
+        ----------
+        path : path
+            A folder that does not exist or is empty.
+
+        Returns
+        -------
+        Head
+            As read back.
+
+        Raises
+        ------
+        ModelError
+            If the folder holds something.
+        """
+        target = claim_folder(path)
+        legend = {k: getattr(self.legend, k) for k in ("title", "codes", "names", "colors")}
+        publish_folder(
+            stage_folder(target),
+            target,
+            form=FORMAT,
+            version=VERSION,
+            facts={"kind": self.kind, "legend": legend, "facts": self.facts},
+            arrays=vars(self.classifier),
+        )
+        return load_head(target)
+
+    def __repr__(self) -> str:
+        rows = "\n".join(f"  {name:<12} {value}" for name, value in self._rows())
+        return f"<xcontrast.Head {self.kind}>\n{rows}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self._rows()
+        )
+        return f"<div><b>xcontrast.Head</b> {self.kind}<table>{rows}</table></div>"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        counts = ", ".join(f"{k} {v:,}" for k, v in self.facts["n_cells"].items())
+        return [
+            ("legend", f"{self.legend.title}: {', '.join(self.legend.names)}"),
+            ("fitted on", f"{counts} cells"),
+            ("features", f"{self.facts['n_features']} of {', '.join(self.facts['sensors'])}"),
+            ("space", str(self.facts["space"])),
+            ("model", str(self.facts["model_digest"])),
+        ]
+
+
+def load_head(path: str | os.PathLike[str]) -> Head:
+    """Read a head folder.
+
+    Parameters
+    ----------
+    path : path
+        Written by :meth:`Head.save`.
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    ModelError
+        If it is no head folder, is of a newer format, or was damaged or changed.
+    """
+    from safetensors.numpy import load_file
+
+    folder = Path(path)
+    card = read_folder(folder, form=FORMAT, version=VERSION)
+    if card["kind"] not in KINDS:
+        raise ModelError(
+            problem(
+                expected=f"a head of kind {' or '.join(KINDS)}",
+                received=repr(card["kind"]),
+                do="upgrade xcontrast",
+            )
+        )
+    arrays = load_file(folder / "weights.safetensors")
+    legend: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in card["legend"].items()
+    }
+    return Head(card["kind"], Legend(**legend), KINDS[card["kind"]](**arrays), card["facts"])
+
+
+def fit(
+    embedding: xr.DataArray | xr.Dataset,
+    labels: Any,
+    *,
+    legend: Legend,
+    column: str | None = None,
+    kind: Literal["linear", "knn"] = "linear",
+    seed: int = 0,
+) -> Head:
+    """Fit a small classifier on the labelled cells of an embedding.
+
+    Only the blocks that hold labelled cells are computed. Cells without a valid embedding are
+    left out.
+
+    Parameters
+    ----------
+    embedding : DataArray or Dataset
+        ``(…, feature, y, x)`` float32 with one time at most; a Dataset of both sensors is joined
+        along ``feature``.
+    labels : DataArray or geometries
+        See :func:`xcontrast.heads.labels.match_labels`.
+    legend : Legend
+        What the codes mean.
+    column : str, optional
+        Column of a GeoDataFrame with codes or names.
+    kind : {"linear", "knn"}
+        Logistic regression, its strength chosen by cross-validation over places; or the 15
+        nearest labelled cells by cosine.
+    seed : int, default 0
+        Draws cells where there are more than a head takes.
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    DataError
+        If the embedding has several times, labels do not fit, fewer than two categories are
+        labelled on valid cells, or the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise DataError(
+            problem(expected="kind 'linear' or 'knn'", received=repr(kind), do="choose one")
+        )
+    features, facts = _join(embedding)
+    _check_time(features)
+    codes = match_labels(labels, features, legend=legend, column=column)
+    x, y, groups = _labelled_cells(features, codes, legend)
+    present = np.unique(y)
+    if len(present) < 2:
+        names = ", ".join(legend.names[i] for i in present) or "none"
+        raise DataError(
+            problem(
+                expected="at least two categories on cells with a valid embedding",
+                received=names,
+                do="label a second category, or labels where the embedding is valid",
+            )
+        )
+    classifier = KINDS[kind].fit(x, y, groups, n_categories=len(legend.codes), seed=seed)
+    counts = {legend.names[i]: int((y == i).sum()) for i in present}
+    facts |= {"n_cells": counts, "n_features": x.shape[1], "seed": seed, "xcontrast": __version__}
+    return Head(kind, legend, classifier, facts)
+
+
+def predict(
+    embedding: xr.DataArray | xr.Dataset, head: Head, *, like: Any | None = None
+) -> xr.Dataset:
+    """Map categories and their probabilities, lazily.
+
+    Parameters
+    ----------
+    embedding : DataArray or Dataset
+        ``(…, feature, y, x)`` of the model, space and sensors that the head was fitted on.
+    head : Head
+        From :func:`fit`.
+    like : GeoBox or georeferenced DataArray or Dataset, optional
+        Grid of the map: probabilities are interpolated bilinearly onto it, and the label is the
+        most probable there. By default the embedding's grid.
+
+    Returns
+    -------
+    Dataset
+        ``label (…, y, x)`` uint8, 255 where the embedding is invalid, with CF ``flag_values``,
+        ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…, category, y, x)``
+        float32, NaN there.
+
+    Raises
+    ------
+    DataError
+        If the head was fitted on another model, space, sensor or number of features.
+    """
+    features, facts = _join(embedding)
+    _check_head(head, facts, features.sizes["feature"])
+    probability = _map_probability(features, head)
+    if like is not None:
+        probability = _interpolate(probability, like)
+    return _as_map(probability, head)
+
+
+def _join(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, dict[str, Any]]:
+    """Give one array with all features, and which model and sensors they are of."""
+    arrays = (
+        [embedding]
+        if isinstance(embedding, xr.DataArray)
+        else [a for a in embedding.data_vars.values() if "feature" in a.dims]
+    )
+    if not arrays or any(not {"feature", "y", "x"} <= set(a.dims) for a in arrays):
+        raise DataError(
+            problem(
+                expected="an embedding with the dims feature, y and x",
+                received=f"dims {getattr(embedding, 'dims', ())}",
+                do="call cube.contrast.embed(model) first",
+            )
+        )
+    facts: dict[str, Any] = {key: arrays[0].attrs.get(key, "") for key in IDENTITY}
+    facts["sensors"] = [str(a.attrs.get("sensor", "")) for a in arrays]
+    if len(arrays) == 1:
+        joined = arrays[0]
+    else:
+        times = [d for a in arrays for d in a.dims if d in ("s1_time", "s2_time")]
+        if times:
+            raise DataError(
+                problem(
+                    expected="both sensors at one time, to join their features",
+                    received=f"the time dims {times}",
+                    do="select a time of each, or give one sensor",
+                )
+            )
+        bare = [a.reset_coords(drop=True).assign_coords(_spatial(a)) for a in arrays]
+        joined = xr.concat(bare, "feature", coords="minimal", compat="override", join="exact")
+    return joined.transpose(..., "feature", "y", "x"), facts
+
+
+def _spatial(array: xr.DataArray) -> dict[str, Any]:
+    return {k: array.coords[k] for k in ("y", "x", "spatial_ref") if k in array.coords}
+
+
+def _check_time(features: xr.DataArray) -> None:
+    for dim in ("s1_time", "s2_time", "date"):
+        if features.sizes.get(dim, 1) > 1:
+            raise DataError(
+                problem(
+                    expected="an embedding with one time, as the labels have none",
+                    received=f"{features.sizes[dim]} steps of {dim}",
+                    do=f".sel({dim}=..., method='nearest'), .isel({dim}=0), or "
+                    "xc.before_after(embedding, event=...)",
+                )
+            )
+
+
+def _labelled_cells(
+    features: xr.DataArray, codes: xr.DataArray, legend: Legend
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Read features at labelled cells only: (N, F), category numbers (N,), places (N,)."""
+    features = features.squeeze([d for d in ("s1_time", "s2_time", "date") if d in features.dims])
+    lead = features.dims[:-3]
+    if codes.dims != (*lead, "y", "x"):
+        raise DataError(
+            problem(
+                expected=f"labels with the dims {(*lead, 'y', 'x')}",
+                received=str(codes.dims),
+                do="give labels for each of the embedding's leading dims, and no others",
+            )
+        )
+    where = np.nonzero(codes.values != NO_LABEL)
+    index = {d: xr.DataArray(i, dims="cell") for d, i in zip(codes.dims, where, strict=True)}
+    x = features.isel(index).transpose("cell", "feature").values.astype(np.float32)
+    numbers = np.full(256, -1, np.intp)
+    numbers[list(legend.codes)] = np.arange(len(legend.codes))
+    y = numbers[codes.values[where]]
+    rows, cols = where[-2] // PLACE, where[-1] // PLACE
+    place = np.stack([*where[:-2], rows, cols])
+    groups = np.unique(place, axis=1, return_inverse=True)[1].ravel()
+    valid = np.isfinite(x).all(1)
+    return x[valid], y[valid], groups[valid]
+
+
+def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
+    for key in (*IDENTITY, "sensors"):
+        if head.facts[key] != facts[key] and not (key == "sensors" and facts["space"] == "joint"):
+            raise DataError(
+                problem(
+                    expected=f"an embedding with {key} {head.facts[key]!r}, as the head was fitted",
+                    received=repr(facts[key]),
+                    do="embed with the same model, space and sensor; only the space 'joint' is "
+                    "shared by the sensors",
+                )
+            )
+    if head.facts["n_features"] != n_features:
+        raise DataError(
+            problem(
+                expected=f"{head.facts['n_features']} features",
+                received=str(n_features),
+                do="embed as the head was fitted",
+            )
+        )
+
+
+def _map_probability(features: xr.DataArray, head: Head) -> xr.DataArray:
+    kernel = partial(_probability_np, classifier=head.classifier)
+    n = len(head.legend.codes)
+    if features.chunks is None:
+        values: Any = kernel(features.values)
+    else:
+        import dask.array
+
+        source = features.data.rechunk({features.ndim - 3: -1})
+        chunks = (*source.chunks[:-3], (n,), *source.chunks[-2:])
+        meta = np.empty((0,) * features.ndim, np.float32)
+        values = dask.array.map_blocks(kernel, source, chunks=chunks, dtype="float32", meta=meta)
+    dims = (*features.dims[:-3], "category", "y", "x")
+    coords = {k: v for k, v in features.coords.items() if "feature" not in v.dims}
+    coords["category"] = ("category", np.array(head.legend.names, object))
+    return xr.DataArray(values, coords, dims, "probability")
+
+
+def _probability_np(
+    features: npt.NDArray[np.float32], *, classifier: Classifier
+) -> npt.NDArray[np.float32]:
+    """(…, F, y, x) -> (…, K, y, x), NaN where a feature is."""
+    cells = np.moveaxis(features, -3, -1)
+    flat = np.ascontiguousarray(cells.reshape(-1, cells.shape[-1]))
+    valid = np.isfinite(flat).all(1)
+    result = np.full((len(flat), classifier.n_categories), np.nan, np.float32)
+    if valid.any():
+        result[valid] = classifier.probability(flat[valid])
+    return np.moveaxis(result.reshape(*cells.shape[:-1], -1), -1, -3)
+
+
+def _interpolate(probability: xr.DataArray, like: Any) -> xr.DataArray:
+    import odc.geo.xr  # noqa: F401  (registers .odc)
+
+    geobox = like.odc.geobox if hasattr(like, "odc") else like
+    if geobox is None or "spatial_ref" not in probability.coords:
+        raise DataError(
+            problem(
+                expected="a georeferenced embedding and a GeoBox or georeferenced array as `like`",
+                received=f"like={type(like).__name__}",
+                do="leave `like` out, or georeference both",
+            )
+        )
+    fine: xr.DataArray = probability.odc.reproject(geobox, resampling="bilinear", dst_nodata=np.nan)
+    return fine
+
+
+def _as_map(probability: xr.DataArray, head: Head) -> xr.Dataset:
+    codes = np.array(head.legend.codes, np.uint8)
+    label = xr.apply_ufunc(
+        partial(_label_np, codes=codes),
+        probability,
+        input_core_dims=[["category"]],
+        dask="parallelized",
+        output_dtypes=[np.uint8],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    provenance = {
+        "model_digest": str(head.facts["model_digest"]),
+        "head_kind": head.kind,
+        "xcontrast": __version__,
+    }
+    label.attrs = {**head.legend.attrs, **provenance}
+    probability.attrs = {"long_name": f"probability of {head.legend.title}", "units": "1"}
+    return xr.Dataset({"label": label, "probability": probability}, attrs=provenance)
+
+
+def _label_np(
+    probability: npt.NDArray[np.float32], *, codes: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """(…, K) -> (…): the most probable code, 255 where invalid."""
+    invalid = np.isnan(probability).any(-1)
+    best = codes[np.nan_to_num(probability).argmax(-1)]
+    return np.where(invalid, np.uint8(NO_LABEL), best)
