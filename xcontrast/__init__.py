@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from xcontrast import accessor as accessor
+from xcontrast.cubes.arrays import as_cube as as_cube
+from xcontrast.cubes.cube import open_cube as open_cube
+from xcontrast.cubes.loading import CubeOptions as CubeOptions
 from xcontrast.embedding.composites import before_after as before_after
 from xcontrast.embedding.embed import embed as embed
 from xcontrast.heads.head import Head as Head

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xcontrast as xc
+from xcontrast.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def april(data_dir: Path) -> xr.Dataset:
+    """Ten radar and twelve optical dates of April 2023 on one UTM grid, as openEO wrote them."""
+    s1 = xr.open_dataset(data_dir / "timeseries" / "s1_grd_2023-04.nc")
+    s2 = xr.open_dataset(data_dir / "timeseries" / "s2_l2a_2023-04.nc")
+    bands = ["S1-SIGMA0-VV", "S1-SIGMA0-VH"]
+    decibels = s1.assign({b: 20 * np.log10(s1[b].where(s1[b] > 0)) - 83 for b in bands})
+    return xc.as_cube(s1=decibels, s2=s2, s2_scale=1e-4)
+
+
+def test_real_time_series_become_a_cube(april: xr.Dataset) -> None:
+    assert april.s1.sizes == {"s1_time": 10, "s1_band": 2, "y": 66, "x": 64}
+    assert april.s2.sizes == {"s2_time": 12, "s2_band": 4, "y": 66, "x": 64}
+    assert april.s1_band.values.tolist() == ["vv", "vh"]
+    assert april.s2_band.values.tolist() == ["B01", "B04", "B08", "B11"]
+    assert april.rio.crs.to_epsg() == april.odc.geobox.crs.epsg == 32631
+    assert april.s1.dtype == april.s2.dtype == np.float32
+    assert -25 < float(april.s1.median()) < -5
+    assert april.s1.attrs["units"] == "dB"
+
+
+def test_scene_classes_mask_clouds(april: xr.Dataset, data_dir: Path) -> None:
+    raw = xr.open_dataset(data_dir / "timeseries" / "s2_l2a_2023-04.nc")
+    cloudy = raw["S2-L2A-SCL"].isin([0, 1, 3, 8, 9, 10]).values
+    assert np.isnan(april.s2.values[:, 1][cloudy]).all()
+    clear = ~cloudy & (raw["S2-L2A-B04"].values > 0)
+    np.testing.assert_allclose(
+        april.s2.values[:, 1][clear], raw["S2-L2A-B04"].values[clear] * 1e-4, rtol=1e-5
+    )
+
+
+def test_six_same_day_pairs_of_which_two_are_clear(april: xr.Dataset) -> None:
+    pairs = april.contrast.pairs(tolerance="12h")
+    assert pairs.sizes["pair"] == 6
+    clear = april.contrast.pairs(tolerance="12h", min_valid=0.9)
+    days = pd.DatetimeIndex(clear.s2_time.values).strftime("%m-%d").tolist()
+    assert days == ["04-05", "04-15"]
+    assert (clear.valid_fraction >= 0.9).all()
+    chips = clear.contrast.chips(size=32)
+    assert len(chips) == 2 * 3 * 2
+
+
+def _mine(bands: list[str], value: float = 0.3, **names: str) -> xr.DataArray:
+    dims = {"time": "time", "band": "band", "y": "y", "x": "x"} | names
+    values = np.full((2, len(bands), 6, 5), value, "float32")
+    values[0, 0, 0, 0] -= 0.05
+    return xr.DataArray(
+        values,
+        {dims["time"]: pd.date_range("2023", periods=2), dims["band"]: bands},
+        tuple(dims.values()),
+    )
+
+
+@pytest.mark.parametrize("bands", [["B04", "B8A"], ["B4", "B8A"], ["red", "nir08"], ["b04", "B8a"]])
+def test_bands_in_the_usual_spellings(bands: list[str]) -> None:
+    cube = xc.as_cube(s2=_mine(bands, band="variable", x="longitude", time="t"))
+    assert cube.s2.dims == ("s2_time", "s2_band", "y", "x")
+    assert cube.s2_band.values.tolist() == ["B04", "B8A"]
+
+
+def test_a_variable_a_band_as_odc_stac_gives(no_compute: None) -> None:
+    import rioxarray  # noqa: F401
+
+    ds = _mine(["VV", "VH"], -12).to_dataset("band").chunk(y=3)
+    ds = ds.assign_coords(y=5e6 - 10 * np.arange(6), x=5e5 + 10 * np.arange(5)).rio.write_crs(32632)
+    cube = xc.as_cube(s1=ds)
+    assert cube.s1_band.values.tolist() == ["vv", "vh"]
+    assert cube.rio.crs.to_epsg() == 32632
+    assert cube.s1.chunks is not None
+
+
+def test_power_becomes_decibels() -> None:
+    cube = xc.as_cube(s1=_mine(["vv", "vh"], 0.1), s1_units="power")
+    assert float(cube.s1[1, 1, 2, 2]) == pytest.approx(-10)
+
+
+def test_ready_made_tiles_become_a_collection() -> None:
+    rng = np.random.default_rng(0)
+    s1 = xr.DataArray(
+        rng.integers(0, 255, (3, 2, 1, 8, 8), "uint8"),
+        {"band": ["VV"], "scene": ("tile", ["a", "a", "b"])},
+        ("tile", "date", "band", "y", "x"),
+    )
+    s2 = xr.DataArray(
+        rng.integers(1, 255, (3, 2, 2, 8, 8), "uint8"),
+        {"band": ["B11", "B8"]},
+        ("tile", "date", "band", "y", "x"),
+    )
+    cube = xc.as_cube(s1=s1, s2=s2, s1_units="unknown", s2_scale=1 / 255)
+    assert cube.s1.dims == ("location", "date", "s1_band", "y", "x")
+    assert cube.s1.attrs["units"] == "unknown"
+    assert cube.scene.values.tolist() == ["a", "a", "b"]
+    np.testing.assert_allclose(cube.s2.values, s2.values / 255, rtol=1e-6)
+    assert cube.contrast.pairs().sizes["pair"] == 6
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({}, "Expected s1 and/or s2; received neither"),
+        ({"s2": np.zeros((3, 3))}, "received a ndarray"),
+        ({"s2": _mine(["B04", "B99"])}, r"bands of Sentinel-2.*received B99"),
+        ({"s2": _mine(["B04", "red"])}, r"each band of Sentinel-2 once.*red \(B04\)"),
+        ({"s2": _mine(["B04"]).isel(band=0, drop=True)}, "Expected a band dim with names"),
+        ({"s2": _mine(["B04"], x="column")}, r"a dim 'x' \(or lon"),
+        ({"s2": _mine(["B04"]).expand_dims(orbit=2)}, "also orbit"),
+        ({"s2": (_mine(["B04"]) * 10_000).astype("uint16")}, r"uint16 and no s2_scale.*1e-4"),
+        ({"s2": _mine(["B04"], 3000.0)}, r"a median of 3000.*give s2_scale"),
+        ({"s1": _mine(["vv"], 0.1)}, r"some values negative.*s1_units='power'"),
+        ({"s1": _mine(["vv"], -12.0).astype("int16")}, r"in dB as floats; received int16"),
+        ({"s1": _mine(["vv"], -12.0), "s1_units": "amplitude"}, r"'power' or 'unknown'.*20 log10"),
+        ({"s1": xr.Dataset({"a": 1})}, "a variable for each band of Sentinel-1"),
+        (
+            {"s1": _mine(["vv"], -12.0), "s2": _mine(["B04"]).isel(x=slice(3))},
+            r"one grid; received s1 6 x 5 px.*s2 6 x 3 px.*reproject",
+        ),
+    ],
+)
+def test_arrays_that_cannot_be_a_cube(call: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        xc.as_cube(**call)

@@ -1,0 +1,111 @@
+"""From stored numbers to physical units: Sentinel-2 reflectance and Sentinel-1 decibels.
+
+Kernels end in ``_np`` and work on arrays; what acts on labelled arrays stays lazy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+__all__ = [
+    "INVALID_SCL",
+    "boa_offset",
+    "decibels_np",
+    "reflectance_np",
+    "to_decibels",
+    "to_reflectance",
+]
+
+INVALID_SCL = (0, 1, 3, 8, 9, 10)
+"""Scene classes without a view of the ground: no data, saturated, shadow, clouds, cirrus."""
+
+
+def boa_offset(properties: dict[str, Any]) -> int:
+    """Give the offset of a Level-2A product's digital numbers.
+
+    Parameters
+    ----------
+    properties : dict
+        Of a STAC item.
+
+    Returns
+    -------
+    int
+        -1000 from processing baseline 04.00 on, unless the provider already applied it; else 0.
+
+    Notes
+    -----
+    Dates do not tell: old scenes are processed again with new baselines.
+
+    References
+    ----------
+    Sentinel-2 Products Specification Document 14.9, BOA_ADD_OFFSET; Earth Search's
+    ``earthsearch:boa_offset_applied``.
+
+    Examples
+    --------
+    >>> boa_offset({"s2:processing_baseline": "05.09"}), boa_offset({})
+    (-1000, 0)
+    """
+    if properties.get("earthsearch:boa_offset_applied"):
+        return 0
+    baseline = properties.get("s2:processing_baseline", properties.get("processing:version", 0))
+    return -1000 if float(baseline) >= 4 else 0
+
+
+def reflectance_np(numbers: npt.NDArray[Any], *, offset: float) -> npt.NDArray[np.float32]:
+    """Give surface reflectance (1 = 100 %) of Level-2A digital numbers; 0 is no data, NaN."""
+    values = (numbers.astype(np.float32) + np.float32(offset)) * np.float32(1e-4)
+    return np.where(numbers == 0, np.float32(np.nan), values)
+
+
+def decibels_np(power: npt.NDArray[Any], *, floor: float) -> npt.NDArray[np.float32]:
+    """Give ``10 log10`` of linear backscatter, at least `floor`; no data and borders are NaN."""
+    known = np.isfinite(power) & (power > 0)
+    safe = np.where(known, power, 1).astype(np.float32)
+    return np.where(known, np.maximum(10 * np.log10(safe), np.float32(floor)), np.float32(np.nan))
+
+
+def to_reflectance(numbers: xr.DataArray, *, offset: float) -> xr.DataArray:
+    """Turn Level-2A digital numbers into reflectance, lazily.
+
+    Parameters
+    ----------
+    numbers : DataArray, uint16
+        Digital numbers, 0 where there is no data.
+    offset : float
+        See :func:`boa_offset`.
+
+    Returns
+    -------
+    DataArray, float32
+    """
+    return _apply(reflectance_np, numbers, offset=offset)
+
+
+def to_decibels(power: xr.DataArray, *, floor: float) -> xr.DataArray:
+    """Turn linear backscatter into decibels, lazily.
+
+    Parameters
+    ----------
+    power : DataArray, float32
+        Gamma nought; 0, negative and NaN are no data.
+    floor : float
+        Least value, dB.
+
+    Returns
+    -------
+    DataArray, float32, dB
+    """
+    return _apply(decibels_np, power, floor=floor)
+
+
+def _apply(kernel: Any, values: xr.DataArray, **options: float) -> xr.DataArray:
+    result: xr.DataArray = xr.apply_ufunc(
+        kernel, values, kwargs=options, dask="parallelized", output_dtypes=[np.float32]
+    )
+    return result
