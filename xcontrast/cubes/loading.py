@@ -134,7 +134,8 @@ def finish_sensor(
     # Text as objects: fixed-width strings have no settled form in Zarr 3.
     values = values.assign_coords({sensor.band: np.array(bands, object)})
     if values.chunks is not None:
-        values = values.chunk({sensor.band: -1})
+        # Not values.chunk(), which would make the coords lazy too.
+        values = values.copy(data=values.data.rechunk({values.get_axis_num(sensor.band): -1}))
     quantity = "backscatter" if sensor is S1 else "surface reflectance"
     values.attrs = {"units": units, "long_name": f"{sensor.title} {quantity}"}
     values.encoding = {}
