@@ -10,14 +10,17 @@ import base64
 import io
 import os
 import re
+import struct
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from string import Template
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["Picture", "Section", "Table", "write_report"]
 
 DPI = 110
+BROAD = 700
+"""Pixels of width above which a picture scrolls in a narrow window, rather than shrink."""
+SHORT = 24
+"""Letters in a cell that are kept on one line."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -139,7 +146,7 @@ def write_report(
         for section, anchor in zip(sections, anchors, strict=True)
     )
     page = Template((files("xcontrast") / "report.html").read_text(encoding="utf-8")).substitute(
-        title=escape(title),
+        title=re.sub(r"(\w+-\d+)", r'<span class="k">\1</span>', escape(title)),
         head_title=escape(f"{title} (simulated data)" if simulated else title),
         banner=_BANNER if simulated else "",
         lead=f'<div class="lead">{_prose(lead)}</div>' if lead else "",
@@ -193,15 +200,22 @@ def _section(
         f'<section id="{anchor}"><h2>{escape(section.title)}</h2>',
         _prose(section.text),
         *(_table(table, tables) for table in section.tables),
-        *(
-            f'<figure><img src="data:image/png;base64,{_png(picture.image)}" '
-            f'alt="{escape(picture.alt)}"><figcaption>{figures()} {_inline(picture.caption)}{mark}'
-            "</figcaption></figure>"
-            for picture in section.figures
-        ),
+        *(_figure(picture, figures, mark) for picture in section.figures),
         "</section>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _figure(picture: Picture, counter: _Counter, mark: str) -> str:
+    png = _png(picture.image)
+    width, height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, always the first
+    broad = ' class="broad"' if width > BROAD else ""
+    return (
+        f'<figure><div class="wide" tabindex="0"><img width="{width}" height="{height}"'
+        f'{broad} alt="{escape(picture.alt)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}"></div>'
+        f"<figcaption>{counter()} {_inline(picture.caption)}{mark}</figcaption></figure>"
+    )
 
 
 def _inline(text: str) -> str:
@@ -211,19 +225,27 @@ def _inline(text: str) -> str:
 def _prose(text: str) -> str:
     """Turn plain text into paragraphs, lists and code."""
     html = []
-    for block in re.split(r"\n\s*\n(?!    )", text.strip("\n")):
-        lines = block.splitlines()
-        if not block.strip():
-            continue
-        if all(line.startswith("    ") or not line.strip() for line in lines):
-            code = "\n".join(line[4:] for line in lines)
+    for is_code, group in groupby(_blocks(text), key=_is_code):
+        if is_code:
+            code = "\n\n".join(dedent(block) for block in group)
             html.append(f'<pre tabindex="0"><code>{escape(code)}</code></pre>')
-        elif all(line.startswith("- ") for line in lines):
-            items = "".join(f"<li>{_inline(line[2:])}</li>" for line in lines)
-            html.append(f"<ul>{items}</ul>")
-        else:
-            html.append(f"<p>{_inline(' '.join(line.strip() for line in lines))}</p>")
+            continue
+        for block in group:
+            lines = block.splitlines()
+            if all(line.startswith("- ") for line in lines):
+                items = "".join(f"<li>{_inline(line[2:])}</li>" for line in lines)
+                html.append(f"<ul>{items}</ul>")
+            else:
+                html.append(f"<p>{_inline(' '.join(line.strip() for line in lines))}</p>")
     return "\n".join(html)
+
+
+def _blocks(text: str) -> list[str]:
+    return [block for block in re.split(r"\n(?:[ \t]*\n)+", text.strip("\n")) if block.strip()]
+
+
+def _is_code(block: str) -> bool:
+    return all(line.startswith("    ") for line in block.splitlines())
 
 
 def _facts(facts: Mapping[str, str]) -> str:
@@ -237,20 +259,24 @@ def _facts(facts: Mapping[str, str]) -> str:
 
 def _table(table: Table, counter: _Counter) -> str:
     frame = table.frame.reset_index() if table.frame.index.name else table.frame
-    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
-    kinds = [' class="n"' if number else "" for number in numeric]
+    texts = {c: [_cell(v, table.formats.get(str(c), "")) for v in frame[c]] for c in frame}
+    kinds = [
+        ' class="n"'
+        if pd.api.types.is_numeric_dtype(frame[column])
+        else ' class="k"'  # short words and dates are not broken
+        if max(map(len, texts[column]), default=0) <= SHORT
+        else ""
+        for column in frame
+    ]
     head = "".join(
         f'<th scope="col"{kind}>{_inline(str(column))}</th>'
         for column, kind in zip(frame, kinds, strict=True)
     )
     rows = "".join(
         "<tr>"
-        + "".join(
-            f"<td{kind}>{_inline(_cell(value, table.formats.get(str(column), '')))}</td>"
-            for column, value, kind in zip(frame, row, kinds, strict=True)
-        )
+        + "".join(f"<td{kind}>{_inline(text)}</td>" for text, kind in zip(row, kinds, strict=True))
         + "</tr>"
-        for row in frame.itertuples(index=False, name=None)
+        for row in zip(*texts.values(), strict=True)
     )
     caption = f"<caption>{counter()} {_inline(table.caption)}</caption>" if table.caption else ""
     return (
@@ -269,7 +295,7 @@ def _cell(value: Any, spec: str) -> str:
     return format(value, spec)
 
 
-def _png(image: Any) -> str:
+def _png(image: Any) -> bytes:
     """Encode a picture, and forget the figure that pyplot would otherwise keep open."""
     if not isinstance(image, bytes):
         figure = image.get_figure(root=True) if hasattr(image, "get_figure") else None
@@ -289,8 +315,8 @@ def _png(image: Any) -> str:
             buffer, format="png", dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.06
         )
         plt.close(figure)
-        image = buffer.getvalue()
-    if not image.startswith(PNG_MAGIC):
+        return buffer.getvalue()
+    if not image.startswith(PNG_MAGIC) or len(image) < 24:
         raise DataError(
             problem(
                 expected="the bytes of a PNG",
@@ -298,4 +324,4 @@ def _png(image: Any) -> str:
                 do="save the picture with format='png'",
             )
         )
-    return base64.b64encode(image).decode("ascii")
+    return image

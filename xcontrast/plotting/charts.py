@@ -71,7 +71,9 @@ def plot_timeline(cube: xr.Dataset, *, ax: Axes | None = None) -> Axes:
             linewidths=0.6,
             zorder=3,
         )
-        ax.figure.colorbar(dots, ax=ax, label="cloud cover (%)", aspect=8, pad=0.01)
+        bar = ax.figure.colorbar(dots, ax=ax, aspect=9, pad=0.01, ticks=[0, 50, 100])
+        bar.ax.tick_params(labelsize=8)
+        bar.set_label("cloud cover (%)", fontsize=8.5)
     ax.set_yticks(range(len(rows)), [f"{name}  n = {len(times)}" for name, times, _ in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     first, last = (f(t for _, times, _ in rows for t in times[[0, -1]]) for f in (min, max))
@@ -255,6 +257,8 @@ def _plain(ax: Axes, *, grid: str) -> None:
     ax.grid(axis=grid, color="0.9", lw=0.8)  # type: ignore[arg-type]
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_fontsize(8.5)
 
 
 def _date_axis(ax: Axes) -> None:

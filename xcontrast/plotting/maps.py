@@ -141,6 +141,7 @@ def _draw(
     """Paint codes and hang the legend beneath the map, where it costs no width."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
+    from matplotlib.transforms import ScaledTranslation
 
     table = np.zeros((256, 4))
     for code, color in colors.items():
@@ -151,7 +152,9 @@ def _draw(
     ax.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(0.0, -0.16),
+        bbox_to_anchor=(0.0, 0.0),
+        # 0.45 inch clears the tick and axis labels, however small the map is.
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.45, ax.figure.dpi_scale_trans),
         ncols=2,
         frameon=False,
         fontsize=8,

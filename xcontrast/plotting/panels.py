@@ -138,7 +138,7 @@ def map_frame(ax: Axes, image: np.ndarray, like: xr.DataArray) -> None:
     for axis, name, scale in ((ax.xaxis, x_name, x_scale), (ax.yaxis, y_name, y_scale)):
         axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(_scaled(scale))
-        axis.set_label_text(name)
+        axis.set_label_text(name, fontsize=8.5)
     ax.tick_params(labelsize=8)
 
 
