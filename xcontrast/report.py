@@ -69,8 +69,8 @@ class Table:
 class Section:
     """One section of a report: text, then tables, then figures.
 
-    ``text`` is plain: a blank line ends a paragraph, lines starting with ``- `` make a list, lines
-    indented by four spaces are code, and words between backticks are code too.
+    The text is plain: a blank line ends a paragraph, lines that start with a dash make a list,
+    lines indented by four spaces are code, and words between backticks are code too.
     """
 
     title: str

@@ -93,7 +93,7 @@ def _title(pair: xr.Dataset, name: str) -> str:
         text += " " + pd.Timestamp(time.values).strftime("%Y-%m-%d %H:%M")
     if name == "s2" and "lag" in pair.coords:
         days = pair["lag"].values / np.timedelta64(1, "D")
-        text += f"  lag {days:+.1f} d".replace("-", "−") if days < 0 else f"  lag {days:+.1f} d"
+        text += f"  lag {'−' if days < 0 else '+'}{abs(days):.1f} d"
     return text
 
 
@@ -130,7 +130,8 @@ def radar_rgba(s1: xr.DataArray) -> tuple[np.ndarray, str]:
         return _percentiles(s1.transpose("s1_band", "y", "x"))
     if "vh" not in bands:
         low, high = RADAR_DB["vv"]
-        return _rgba(np.stack([bands["vv"]] * 3), [(low, high)] * 3), f"VV {low:g} to {high:g} dB"
+        words = f"VV {low:g} to {high:g} dB".replace("-", "−")
+        return _rgba(np.stack([bands["vv"]] * 3), [(low, high)] * 3), words
     layers = np.stack([bands["vv"], bands["vh"], bands["vv"] - bands["vh"]])
     text = ", ".join(
         f"{color} {name.upper()} {low:g} to {high:g}".replace("-", "−")
