@@ -5,7 +5,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
 import yaml
 
 import xcontrast
@@ -55,12 +54,6 @@ def test_readme_links_lead_somewhere():
     local = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     assert local
     assert [link for link in local if not (ROOT / link).exists()] == []
-
-
-@pytest.mark.parametrize("name", ["CITATION.cff", "CHANGELOG.md"])
-def test_version_is_written_once(name):
-    text = (ROOT / name).read_text(encoding="utf-8")
-    assert xcontrast.__version__ in text or "## [Unreleased]" in text
 
 
 def test_citation_has_what_cff_1_2_requires():
