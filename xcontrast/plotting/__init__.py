@@ -1,0 +1,148 @@
+"""Pictures of every stage: cube, pairs, pretraining, embedding, map.
+
+`plot` finds the picture that fits its object. Nothing is shown or saved here: each function draws
+on matplotlib axes, its own or given ones, and returns them. matplotlib is imported when drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import pandas as pd
+import xarray as xr
+
+from xcontrast.errors import DataError, problem
+from xcontrast.plotting.charts import plot_lags, plot_timeline, plot_training
+from xcontrast.plotting.maps import plot_hits, plot_map
+from xcontrast.plotting.scenes import plot_pairs, plot_pca
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "plot",
+    "plot_hits",
+    "plot_lags",
+    "plot_map",
+    "plot_pairs",
+    "plot_pca",
+    "plot_timeline",
+    "plot_training",
+]
+
+Kind: TypeAlias = Literal["timeline", "pairs", "lags", "pca", "map", "training"]
+
+# What each kind of object can be drawn as; the first is the default.
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "pairs": ("pairs", "lags"),
+    "cube": ("timeline",),
+    "embedding": ("pca",),
+    "map": ("map",),
+    "history": ("training",),
+}
+_DRAW: dict[Kind, Callable[..., Axes | Figure]] = {
+    "timeline": plot_timeline,
+    "pairs": plot_pairs,
+    "lags": plot_lags,
+    "pca": plot_pca,
+    "map": plot_map,
+    "training": plot_training,
+}
+
+
+def plot(
+    obj: xr.Dataset | xr.DataArray | pd.DataFrame, *, kind: Kind | None = None, **options: Any
+) -> Axes | Figure:
+    """Draw a cube, pairs, an embedding, a map or a training history.
+
+    Parameters
+    ----------
+    obj : Dataset, DataArray or DataFrame
+        A cube, pairs, an embedding (of one sensor, or a Dataset with one sensor), a map (or its
+        ``label``), or the history of a pretraining.
+    kind : {"timeline", "pairs", "lags", "pca", "map", "training"}, optional
+        By default what fits: a cube as a time line, pairs side by side, an embedding by its
+        principal components, a map in its legend, a history as curves.
+    **options : Any
+        Of `plot_timeline`, `plot_pairs`, `plot_lags`, `plot_pca`, `plot_map` or `plot_training`.
+
+    Returns
+    -------
+    Axes or Figure
+        What was drawn; `plt.show` is left to the caller.
+
+    Raises
+    ------
+    DataError
+        If the object is none of these, or cannot be drawn as `kind`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> days = np.array(["2023-05-01", "2023-05-03"], "datetime64[ns]")
+    >>> lag = np.array([2, -1], "timedelta64[D]").astype("timedelta64[ns]")
+    >>> found = xr.Dataset(coords={"s1_time": ("pair", days), "lag": ("pair", lag)})
+    >>> plot(found, kind="lags").get_title(loc="left")
+    '2 pairs, median |lag| 1.5 d'
+    """
+    what = _what(obj)
+    kinds = _KINDS.get(what, ())
+    if not kinds or (kind is not None and kind not in kinds):
+        raise DataError(
+            problem(
+                expected="a cube, pairs, an embedding, a map or a training history"
+                if not kinds
+                else f"for {what}, kind {' or '.join(map(repr, kinds))}",
+                received=_facts(obj) if not kinds else repr(kind),
+                do="pass what xc.open_cube, pairs, embed or predict gave"
+                if not kinds
+                else "leave kind out, or plot the object that this kind shows",
+            )
+        )
+    chosen = kind or kinds[0]
+    return _DRAW[chosen](_drawn(obj, what), **options)
+
+
+def _what(obj: object) -> str:
+    """Tell a stage by its dims and attributes, as each stage is defined."""
+    if isinstance(obj, pd.DataFrame):
+        return "history" if {"step", "loss"} <= set(obj) else ""
+    if isinstance(obj, xr.Dataset):
+        if "pair" in obj.dims:
+            return "pairs"
+        if "label" in obj:
+            return "map"
+        if len(_embedded(obj)) == 1:
+            return "embedding"
+        times = {"s1_time", "s2_time"} & set(obj.dims)
+        return "cube" if times and not _embedded(obj) else ""
+    if isinstance(obj, xr.DataArray):
+        if "feature" in obj.dims:
+            return "embedding"
+        return "map" if "flag_values" in obj.attrs else ""
+    return ""
+
+
+def _embedded(obj: xr.Dataset) -> list[str]:
+    return [str(name) for name, da in obj.data_vars.items() if "feature" in da.dims]
+
+
+def _drawn(obj: Any, what: str) -> Any:
+    if isinstance(obj, xr.Dataset) and what == "map":
+        return obj["label"]
+    if isinstance(obj, xr.Dataset) and what == "embedding":
+        return obj[_embedded(obj)[0]]
+    return obj
+
+
+def _facts(obj: object) -> str:
+    if isinstance(obj, xr.Dataset):
+        both = ", choose one sensor of the embedding" if len(_embedded(obj)) > 1 else ""
+        return f"a Dataset with {sorted(map(str, obj))} and dims {sorted(map(str, obj.dims))}{both}"
+    if isinstance(obj, xr.DataArray):
+        return f"a DataArray with dims {tuple(obj.dims)} and attributes {sorted(obj.attrs)}"
+    if isinstance(obj, pd.DataFrame):
+        return f"a DataFrame with columns {list(obj)}"
+    return f"a {type(obj).__name__}"

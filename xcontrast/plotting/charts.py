@@ -1,0 +1,270 @@
+"""Charts: acquisitions over time, pairs by lag, and the course of a pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xcontrast.errors import DataError, problem
+from xcontrast.plotting.panels import new_axes
+from xcontrast.sensors import SENSORS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
+"""Okabe and Ito's blue and vermilion, and a grey for what is only context."""
+
+
+def plot_timeline(cube: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Show when each sensor looked: Sentinel-1 by orbit, Sentinel-2 by cloud cover.
+
+    Parameters
+    ----------
+    cube : Dataset
+        With ``s1_time`` or ``s2_time`` or both, and, where known, ``s1_orbit_state``,
+        ``s1_relative_orbit`` and ``s2_cloud_cover`` (percent). No pixel is read.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        One row an orbit of Sentinel-1, one row for Sentinel-2; a date of unknown cloud cover is
+        drawn hollow.
+
+    Raises
+    ------
+    DataError
+        If there is no time at all.
+    """
+    rows = [row for sensor in SENSORS for row in _rows(cube, sensor.name, sensor.title)]
+    if not rows:
+        raise DataError(
+            problem(
+                expected="a cube with times s1_time or s2_time",
+                received=f"coords {sorted(map(str, cube.coords))}",
+                do="open one with xc.open_cube, or make one with xc.as_cube",
+            )
+        )
+    ax = new_axes(ax, figsize=(9.0, 1.3 + 0.42 * len(rows)))
+    for at, (_, times, cloud) in enumerate(rows):
+        if cloud is None:
+            ax.plot(times, np.full(len(times), at), "|", color=BLUE, ms=13, mew=2)
+            continue
+        unknown = ~np.isfinite(cloud)
+        ax.plot(times[unknown], np.full(unknown.sum(), at), "o", mfc="none", mec=GREY, ms=7)
+        dots: Any = ax.scatter(
+            times[~unknown],
+            np.full((~unknown).sum(), at),
+            c=cloud[~unknown],
+            cmap="YlGnBu_r",
+            vmin=0,
+            vmax=100,
+            s=52,
+            edgecolors=GREY,
+            linewidths=0.6,
+            zorder=3,
+        )
+        bar = ax.figure.colorbar(dots, ax=ax, aspect=9, pad=0.01, ticks=[0, 50, 100])
+        bar.ax.tick_params(labelsize=8)
+        bar.set_label("cloud cover (%)", fontsize=8.5)
+    ax.set_yticks(range(len(rows)), [f"{name}  n = {len(times)}" for name, times, _ in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    first, last = (f(t for _, times, _ in rows for t in times[[0, -1]]) for f in (min, max))
+    ax.set_title(
+        f"Acquisitions, {pd.Timestamp(first):%Y-%m-%d} to {pd.Timestamp(last):%Y-%m-%d} (UTC)",
+        loc="left",
+        fontsize=9,
+    )
+    _plain(ax, grid="x")
+    _date_axis(ax)
+    return ax
+
+
+def _rows(
+    cube: xr.Dataset, name: str, title: str
+) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
+    """Rows of the time line: label, times, and cloud cover for the optical sensor."""
+    dim = f"{name}_time"
+    if dim not in cube.coords or cube[dim].dims != (dim,) or not cube.sizes[dim]:
+        return []
+    times = cube[dim].values
+    if name == "s2":
+        cloud = cube.coords.get("s2_cloud_cover")
+        unknown = np.full(len(times), np.nan)
+        return [(title, times, unknown if cloud is None else cloud.values.astype(float))]
+    state = cube.coords.get("s1_orbit_state")
+    orbit = cube.coords.get("s1_relative_orbit")
+    words = np.asarray(
+        [
+            " ".join(
+                part
+                for part in (
+                    title,
+                    "" if state is None else str(state.values[i]),
+                    "" if orbit is None else str(orbit.values[i]),
+                )
+                if part
+            )
+            for i in range(len(times))
+        ],
+        dtype=object,
+    )
+    return [(str(word), times[words == word], None) for word in sorted(set(words.tolist()))]
+
+
+def plot_lags(pairs: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Show how many pairs there are at each lag.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        With ``lag (pair)``, timedelta, Sentinel-1 minus Sentinel-2.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        A histogram in whole days; negative means that Sentinel-1 came first.
+
+    Raises
+    ------
+    DataError
+        If there is no ``lag`` or no pair.
+    """
+    if "lag" not in pairs.coords or not pairs["lag"].size:
+        raise DataError(
+            problem(
+                expected="pairs with a 'lag' coordinate, at least one",
+                received=f"coords {sorted(map(str, pairs.coords))}, "
+                f"{pairs.sizes.get('pair', 0)} pairs",
+                do="pair a cube with xc.pairs(cube), with a longer tolerance if none is found",
+            )
+        )
+    from matplotlib.ticker import MaxNLocator
+
+    days = pairs["lag"].values.ravel() / np.timedelta64(1, "D")
+    reach = max(1, int(np.ceil(np.abs(days).max())))
+    # Half-day bins up to a week, then days: S1 passes are 6 or 12 h off S2's hour.
+    step = 0.5 if reach <= 7 else 1.0
+    ax = new_axes(ax, figsize=(5.6, 2.9))
+    edges = np.arange(-reach, reach + step, step)
+    ax.hist(days, bins=edges.tolist(), color=BLUE, edgecolor="white", linewidth=0.8)
+    ax.axvline(0, color=GREY, lw=1)
+    ax.set_xlabel("lag, S1 minus S2 (days); left of zero S1 came first")
+    ax.set_ylabel("pairs")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    title = f"{days.size} pairs, median |lag| {np.median(np.abs(days)):.1f} d"
+    ax.set_title(title, loc="left", fontsize=9)
+    _plain(ax, grid="y")
+    return ax
+
+
+def plot_training(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None) -> Figure:
+    """Show the loss and the held-out cross-sensor retrieval of a pretraining.
+
+    Parameters
+    ----------
+    history : DataFrame
+        ``step`` and ``loss``; at validation steps also ``recall_at_1``, ``recall_at_5``,
+        ``chance_recall_at_1``, ``n_val``, ``median_rank``, ``feature_std``, ``effective_rank``
+        (NaN elsewhere).
+    axes : sequence of two Axes, optional
+        Where to draw, loss first.
+
+    Returns
+    -------
+    Figure
+        Recall at k is the share of held-out S1 chips whose own S2 chip is among the k nearest.
+
+    Raises
+    ------
+    DataError
+        If there is no step, or the columns are not there.
+    """
+    if not {"step", "loss"} <= set(history) or not len(history):
+        raise DataError(
+            problem(
+                expected="a history with the columns step and loss, at least one row",
+                received=f"{len(history)} rows of {list(history)}",
+                do="pass the history of a pretraining",
+            )
+        )
+    import matplotlib.pyplot as plt
+
+    if axes is None:
+        axes = plt.subplots(1, 2, figsize=(9.0, 3.1), layout="constrained")[1]
+    left, right = axes
+    loss = history[["step", "loss"]].dropna()
+    window = max(1, len(loss) // 30)
+    left.plot(loss["step"], loss["loss"], color=BLUE, alpha=0.35 if window > 1 else 1, lw=1)
+    if window > 1:
+        smooth = loss["loss"].rolling(window, center=True, min_periods=1).mean()
+        left.plot(loss["step"], smooth, color=BLUE, lw=1.8, label=f"mean of {window} steps")
+        left.legend(frameon=False, fontsize=8)
+    left.set(xlabel="step", ylabel="contrastive loss (nats)")
+    left.set_title("Training loss", loc="left", fontsize=9)
+    _plain(left, grid="y")
+    _retrieval(right, history)
+    figure = left.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def _retrieval(ax: Axes, history: pd.DataFrame) -> None:
+    """Draw recall against chance, with the last figures in words."""
+    known = history.dropna(subset=["recall_at_1"]) if "recall_at_1" in history else history[:0]
+    ax.set(xlabel="step", ylabel="recall, S1 to S2", ylim=(-0.02, 1.02))
+    _plain(ax, grid="y")
+    if not len(known):
+        ax.set_title("Held-out retrieval was not measured", loc="left", fontsize=9)
+        return
+    last = known.iloc[-1]
+    for column, color, marker, word in (
+        ("recall_at_5", ORANGE, "s", "at 5"),
+        ("recall_at_1", BLUE, "o", "at 1"),
+    ):
+        if column in known:
+            label = f"recall {word}, last {last[column]:.2f}"
+            ax.plot(known["step"], known[column], marker=marker, ms=4, color=color, label=label)
+    if "chance_recall_at_1" in known:
+        chance = float(last["chance_recall_at_1"])
+        ax.axhline(chance, color=GREY, ls="--", lw=1.2, label=f"chance at 1, {chance:.3f}")
+    title = "Held-out retrieval" + (f", {int(last['n_val'])} pairs" if "n_val" in known else "")
+    facts = [
+        f"{word} {last[column]:.{digits}f}"
+        for column, word, digits in (
+            ("median_rank", "median rank", 0),
+            ("feature_std", "feature std", 2),
+            ("effective_rank", "effective rank", 1),
+        )
+        if column in known and np.isfinite(last[column])
+    ]
+    ax.set_title("\n".join([title, ", ".join(facts)]).strip(), loc="left", fontsize=9)
+    ax.legend(frameon=False, fontsize=8, loc="best")
+
+
+def _plain(ax: Axes, *, grid: str) -> None:
+    """Take away what carries no data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis=grid, color="0.9", lw=0.8)  # type: ignore[arg-type]
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_fontsize(8.5)
+
+
+def _date_axis(ax: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    # matplotlib leaves these two constructors untyped.
+    locator = AutoDateLocator(minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
