@@ -6,6 +6,8 @@ from xcontrast import accessor as accessor
 from xcontrast.cubes.arrays import as_cube as as_cube
 from xcontrast.cubes.cube import open_cube as open_cube
 from xcontrast.cubes.loading import CubeOptions as CubeOptions
+from xcontrast.cubes.simulate import read_truth as read_truth
+from xcontrast.cubes.simulate import simulate_archive as simulate_archive
 from xcontrast.embedding.composites import before_after as before_after
 from xcontrast.embedding.embed import embed as embed
 from xcontrast.heads.head import Head as Head
@@ -17,14 +19,17 @@ from xcontrast.legends import DYNAMIC_WORLD as DYNAMIC_WORLD
 from xcontrast.legends import FLOOD as FLOOD
 from xcontrast.legends import WORLDCOVER as WORLDCOVER
 from xcontrast.legends import Legend as Legend
+from xcontrast.mapping.cog import to_cog as to_cog
 from xcontrast.model import Model as Model
 from xcontrast.model import load_model as load_model
+from xcontrast.plotting import plot as plot
 from xcontrast.sampling.chips import Chips as Chips
 from xcontrast.sampling.chips import chips as chips
 from xcontrast.sampling.pairing import pairs as pairs
 from xcontrast.sensors import S1 as S1
 from xcontrast.sensors import S2 as S2
 from xcontrast.sensors import Sensor as Sensor
+from xcontrast.store import write_zarr as write_zarr
 from xcontrast.training.options import PretrainOptions as PretrainOptions
 from xcontrast.training.pretrain import pretrain as pretrain
 from xcontrast.version import __version__ as __version__

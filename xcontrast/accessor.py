@@ -12,6 +12,8 @@ import xarray as xr
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
 from xcontrast.heads.head import fit, predict
+from xcontrast.mapping.cog import to_cog
+from xcontrast.plotting import plot
 from xcontrast.sampling.chips import chips
 from xcontrast.sampling.pairing import pairs
 from xcontrast.training.pretrain import pretrain
@@ -51,6 +53,7 @@ class DatasetContrast:
     before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]
     fit = delegate(fit)
     predict = delegate(predict)
+    plot = delegate(plot)
 
 
 @xr.register_dataarray_accessor("contrast")  # type: ignore[no-untyped-call]
@@ -64,3 +67,5 @@ class DataArrayContrast:
     before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]
     fit = delegate(fit)
     predict = delegate(predict)
+    plot = delegate(plot)
+    to_cog = delegate(to_cog)

@@ -163,7 +163,7 @@ def test_tiles_of_one_day_are_mosaicked_each_with_its_own_offset(tmp_path: Path,
     assert cube.s2_processing_baseline.values.tolist() == ["03.01, 05.09"]
 
 
-def _catalog(items: list[pystac.Item], folder: Path) -> str:
+def _catalog(items: list[pystac.Item], folder: Path) -> Path:
     top = pystac.Catalog("top", "A test archive")
     for name in sorted({i.collection_id for i in items}):
         spatial = pystac.SpatialExtent([[-180, -90, 180, 90]])
@@ -172,7 +172,7 @@ def _catalog(items: list[pystac.Item], folder: Path) -> str:
         top.add_child(collection)
         collection.add_items([i.clone() for i in items if i.collection_id == name])
     top.normalize_and_save(str(folder), pystac.CatalogType.SELF_CONTAINED)
-    return str(folder / "catalog.json")
+    return folder / "catalog.json"
 
 
 @pytest.fixture(scope="module")

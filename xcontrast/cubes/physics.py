@@ -300,7 +300,7 @@ def _classify(
 ) -> npt.NDArray[np.uint8]:
     """Scene classes as Sen2Cor's, with its weakness: the thinnest cloud is missed."""
     red, near = ground[2], ground[6]
-    doubt = 0.05 * smooth_noise(rng, len(red), 4)
+    doubt = 0.035 * smooth_noise(rng, len(red), 4)
     scl = np.where((near - red) / (near + red) > 0.4, 4, 5)
     scl = np.where(water, 6, scl)
     scl = np.where(shadow + doubt > 0.3, 3, scl)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 __all__ = ["PLANETARY_COMPUTER", "choose_signer"]
 
@@ -22,6 +23,8 @@ def choose_signer(source: object) -> Callable[[str], str] | None:
     -------
     callable or None
     """
+    if isinstance(source, Path):
+        return None
     if source is not None and not isinstance(source, str):
         source = next((a.href for item in source for a in item.assets.values()), "")  # type: ignore[attr-defined]
     known = ("planetarycomputer.microsoft.com", ".blob.core.windows.net")

@@ -135,6 +135,7 @@ def read_truth(folder: str | os.PathLike[str]) -> xr.Dataset:
     SourceError
         If there is no simulated archive in the folder.
     """
+    import odc.geo.xr  # noqa: F401  (registers .odc)
     import rioxarray
 
     root = Path(folder) / TRUTH

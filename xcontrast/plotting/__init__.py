@@ -53,7 +53,7 @@ _DRAW: dict[Kind, Callable[..., Axes | Figure]] = {
 
 
 def plot(
-    obj: xr.Dataset | xr.DataArray | pd.DataFrame, *, kind: Kind | None = None, **options: Any
+    obj: xr.Dataset | xr.DataArray | pd.DataFrame, /, *, kind: Kind | None = None, **options: Any
 ) -> Axes | Figure:
     """Draw a cube, pairs, an embedding, a map or a training history.
 

@@ -238,7 +238,7 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
 
 
 def _one_a_place(store: ChipStore, seed: int, n_max: int = 512) -> Tensor:
-    """Choose held-out chips of which no two show the same ground, so that one answer is right."""
+    """Choose held-out chips of which no two share more than half their ground."""
     windows = torch.stack([store.place, store.row, store.col], dim=1).cpu().numpy()
     order = np.random.default_rng(seed).permutation(len(windows))
     kept: list[int] = []
@@ -248,7 +248,7 @@ def _one_a_place(store: ChipStore, seed: int, n_max: int = 512) -> Tensor:
         place, row, col = windows[index]
         other = windows[kept]
         near = (other[:, 0] == place) & (
-            np.maximum(abs(other[:, 1] - row), abs(other[:, 2] - col)) < store.size
+            np.maximum(abs(other[:, 1] - row), abs(other[:, 2] - col)) < store.size // 2
         )
         if not near.any():
             kept.append(int(index))

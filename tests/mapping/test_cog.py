@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+
+import xcontrast as xc
+from xcontrast.errors import DataError, SourceError
+
+
+def layer(dtype: str = "uint8", n: int = 700) -> xr.DataArray:
+    import rioxarray  # noqa: F401
+
+    values = (np.add.outer(np.arange(n), np.arange(n)) // 90 % 2).astype(dtype)
+    values[:5, :5] = 255 if dtype == "uint8" else np.nan
+    coords = {"y": 5e6 - 10 * np.arange(n) - 5.0, "x": 5e5 + 10 * np.arange(n) + 5.0}
+    array = xr.DataArray(values, coords, ("y", "x"), "label").rio.write_crs(32632)
+    return array.assign_attrs(xc.FLOOD.attrs if dtype == "uint8" else {})
+
+
+def test_a_label_map_keeps_codes_colours_nodata_and_grid(tmp_path: Path) -> None:
+    array = layer()
+    path = array.contrast.to_cog(tmp_path / "a" / "map.tif")
+    with rasterio.open(path) as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.crs.to_epsg() == 32632
+        assert file.transform == array.odc.geobox.transform
+        assert file.nodata == 255
+        assert file.overviews(1)
+        assert file.is_tiled
+        assert file.colormap(1)[1] == (31, 111, 180, 255)
+        assert file.tags()["flag_meanings"] == "dry flood"
+        np.testing.assert_array_equal(file.read(1), array)
+        small = file.read(1, out_shape=(350, 350))
+    assert set(np.unique(small)) <= {0, 1, 255}
+    assert not list(path.parent.glob(".*"))
+
+
+def test_probabilities_become_named_bands(tmp_path: Path) -> None:
+    stack = xr.concat([layer("float32"), 1 - layer("float32")], "category")
+    stack = stack.assign_coords(category=["dry", "flood"])
+    with rasterio.open(xc.to_cog(stack, tmp_path / "p.tif")) as file:
+        assert file.descriptions == ("dry", "flood")
+        assert np.isnan(file.nodata)
+        np.testing.assert_array_equal(file.read(2), stack[1])
+
+
+def test_what_cannot_be_a_file(tmp_path: Path) -> None:
+    array = layer(n=64)
+    with pytest.raises(DataError, match=r"dims \(y, x\) or one more.*isel\(s1_time=0\)"):
+        xc.to_cog(array.expand_dims(s1_time=2, category=2), tmp_path / "m.tif")
+    with pytest.raises(DataError, match=r"an array with a CRS.*write_crs"):
+        xc.to_cog(array.drop_vars("spatial_ref"), tmp_path / "m.tif")
+    xc.to_cog(array, tmp_path / "m.tif")
+    with pytest.raises(SourceError, match=r"does not exist yet.*overwrite=True"):
+        xc.to_cog(array, tmp_path / "m.tif")
+    xc.to_cog(array, tmp_path / "m.tif", overwrite=True)

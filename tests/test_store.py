@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from scenes import planted_cube
+
+import xcontrast as xc
+from xcontrast.errors import SourceError
+
+
+def test_types_attributes_and_grid_survive(tmp_path: Path) -> None:
+    cube = planted_cube(40)
+    label = xr.DataArray(
+        np.full((2, 40, 40), 255, "uint8"),
+        {"s1_time": cube.s1_time, "y": cube.y, "x": cube.x, "spatial_ref": cube.spatial_ref},
+        ("s1_time", "y", "x"),
+        attrs={**xc.FLOOD.attrs, "weird": {"a": 1}, "none": None, "when": np.float32(2)},
+    )
+    whole = cube.assign(label=label).chunk(y=16).chunk(y=(16, 8, 16))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        path = xc.write_zarr(whole, tmp_path / "cube.zarr", progress=False)
+    back = xr.open_zarr(path, consolidated=False)
+    assert back.label.dtype == np.uint8
+    assert back.label.rio.nodata == 255
+    assert back.label.attrs["flag_values"] == [0, 1]
+    assert back.label.attrs["weird"] == '{"a": 1}'
+    assert "none" not in back.label.attrs
+    assert back.rio.crs == cube.rio.crs
+    xr.testing.assert_equal(back.load(), whole.load())
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    def fail(block: np.ndarray) -> np.ndarray:
+        raise RuntimeError("a bad block")
+
+    bad = xr.DataArray(da.zeros((8, 8), chunks=4).map_blocks(fail, meta=np.zeros((0, 0))), name="a")
+    with pytest.raises(RuntimeError, match="a bad block"):
+        xc.write_zarr(bad, tmp_path / "a.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    array = xr.DataArray(np.zeros((4, 4)), dims=("y", "x"), name="a")
+    path = xc.write_zarr(array, tmp_path / "a.zarr")
+    with pytest.raises(SourceError, match=r"a store that does not exist yet.*overwrite=True"):
+        xc.write_zarr(array, path)
+    xc.write_zarr(array + 1, path, overwrite=True)
+    assert float(xr.open_zarr(path, consolidated=False).a.mean()) == 1

@@ -1,0 +1,140 @@
+"""A map or a layer as a cloud-optimised GeoTIFF, with its colours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xcontrast.errors import DataError, SourceError, problem
+from xcontrast.legends import NO_LABEL
+
+__all__ = ["to_cog"]
+
+
+def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write one time of a georeferenced array as a cloud-optimised GeoTIFF.
+
+    Parameters
+    ----------
+    array : DataArray (y, x) or (band, y, x)
+        Any band dim; a label map keeps its legend as a colour table, category names as tags, and
+        255 as nodata; floats have NaN as nodata.
+    path : path
+        The file.
+    overwrite : bool, default False
+        Replace a file that is there.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    DataError
+        If there are more dims, or no CRS.
+    SourceError
+        If the file is there and `overwrite` is not set.
+    """
+    from rasterio.io import MemoryFile
+    from rasterio.shutil import copy
+
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise SourceError(
+            problem(
+                expected="a file that does not exist yet",
+                received=str(target),
+                do="choose another path, or set overwrite=True",
+            )
+        )
+    layers, names = _layers(array)
+    geobox = _geobox(array)
+    is_label = "flag_values" in array.attrs and layers.dtype == np.uint8
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": layers.shape[2],
+        "height": layers.shape[1],
+        "count": layers.shape[0],
+        "dtype": layers.dtype,
+        "crs": geobox.crs.to_wkt(),
+        "transform": geobox.transform,
+        "nodata": _nodata(array, layers.dtype, is_label),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    with MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(layers)
+            for index, name in enumerate(names, 1):
+                file.set_band_description(index, name)
+            if is_label:
+                file.write_colormap(1, _colours(array))
+            file.update_tags(**{k: str(v) for k, v in array.attrs.items()})
+        with memory.open() as file:
+            copy(
+                file,
+                partial,
+                driver="COG",
+                compress="DEFLATE",
+                predictor="NO" if is_label else "YES",
+                overview_resampling="MODE" if is_label else "AVERAGE",
+            )
+    partial.replace(target)
+    return target
+
+
+def _layers(array: xr.DataArray) -> tuple[np.ndarray, list[str]]:
+    others = [dim for dim in array.dims if dim not in ("y", "x")]
+    if not {"y", "x"} <= set(array.dims) or len(others) > 1:
+        raise DataError(
+            problem(
+                expected="dims (y, x) or one more",
+                received=str(array.dims),
+                do="select one time, as in .isel(s1_time=0); one file holds one",
+            )
+        )
+    values = array.transpose(*others, "y", "x").values
+    if not others:
+        return values[None], [str(array.name or "value")]
+    dim = others[0]
+    labels = array[dim].values if dim in array.coords else range(values.shape[0])
+    return values, [str(label) for label in labels]
+
+
+def _geobox(array: xr.DataArray) -> Any:
+    import odc.geo.xr  # noqa: F401  (registers .odc)
+
+    geobox = array.odc.geobox if "spatial_ref" in array.coords else None
+    if geobox is None or geobox.crs is None:
+        raise DataError(
+            problem(
+                expected="an array with a CRS and regular y and x",
+                received=f"coords {sorted(map(str, array.coords))}",
+                do="georeference it: da.rio.write_crs(32632)",
+            )
+        )
+    return geobox
+
+
+def _nodata(array: xr.DataArray, dtype: np.dtype[Any], is_label: bool) -> float | None:
+    if is_label:
+        return NO_LABEL
+    if np.issubdtype(dtype, np.floating):
+        return float("nan")
+    stated = array.attrs.get("nodata")
+    return None if stated is None else float(stated)
+
+
+def _colours(array: xr.DataArray) -> dict[int, tuple[int, int, int, int]]:
+    from matplotlib.colors import to_rgba
+
+    colours = str(array.attrs.get("flag_colors", "")).split()
+    table = {
+        int(code): tuple(round(255 * part) for part in to_rgba(colour))
+        for code, colour in zip(array.attrs["flag_values"], colours, strict=False)
+    }
+    return {**table, NO_LABEL: (0, 0, 0, 0)}  # type: ignore[dict-item]
