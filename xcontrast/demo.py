@@ -69,7 +69,7 @@ FULL = Scale(
     n_patches=16, n_draws=3,
 )  # fmt: skip
 QUICK = Scale(
-    size=320, cycle=24, chip_size=64, chip_stride=16, crop_size=48, max_steps=60, batch_size=32,
+    size=320, cycle=24, chip_size=64, chip_stride=16, crop_size=48, max_steps=45, batch_size=32,
     n_patches=12, n_draws=1,
 )  # fmt: skip
 
@@ -185,7 +185,7 @@ class _Clock:
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         if self._progress:
-            print(f"[{len(self._seconds) + 1}/8] {step} ...", flush=True)
+            print(f"[{len(self._seconds) + 1}/9] {step} ...", flush=True)
         started = time.perf_counter()
         yield
         self._seconds[step] = time.perf_counter() - started

@@ -205,3 +205,40 @@ def test_what_cannot_be_fitted(call, message: str) -> None:
     emb, truth = embedding()
     with pytest.raises(DataError, match=message):
         call(emb, truth)
+
+
+def test_pixels_without_a_crs_get_interpolated_probabilities() -> None:
+    emb, truth = embedding(georeferenced=False)
+    emb = emb.assign_coords(y=4 * np.arange(48) + 1.5, x=4 * np.arange(48) + 1.5)
+    head = emb.contrast.fit(truth, legend=LAND)
+    pixels = xr.DataArray(np.zeros((190, 192)), dims=("y", "x"))
+    for lazy in (emb, emb.chunk(y=20)):
+        result = lazy.contrast.predict(head, like=pixels)
+        assert result.label.shape == (190, 192)
+        assert (result.label != 255).all()
+        coarse = emb.contrast.predict(head).label.values
+        assert (result.label.values[2::4, 2::4][:47, :47] == coarse[:47, :47]).mean() > 0.95
+    with pytest.raises(DataError, match=r"`like` as a GeoBox.*leave `like` out"):
+        embedding()[0].contrast.predict(emb.contrast.fit(truth, legend=LAND), like=pixels)
+
+
+def test_many_labels_are_drawn_but_rare_categories_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xcontrast.heads.head.N_MAX", 300)
+    monkeypatch.setattr("xcontrast.heads.head.N_RARE", 40)
+    emb, truth = embedding()
+    rare = truth.where((truth != 7) | (np.arange(48) < 4), 255).astype("uint8")
+    facts = emb.contrast.fit(rare, legend=LAND).facts["n_cells"]
+    assert 270 <= facts["a"] + facts["c"] <= 320
+    assert 40 <= facts["b"] <= 60
+
+
+def test_ready_made_tiles_are_fitted_and_mapped_tile_by_tile() -> None:
+    emb, truth = embedding(georeferenced=False)
+    tiles = xr.concat([emb, emb * 1.01], "location").assign_attrs(emb.attrs).chunk(location=1)
+    labels = xr.concat([truth, truth], "location")
+    few = labels.where(np.random.default_rng(0).random(labels.shape) < 0.1, 255).astype("uint8")
+    result = tiles.contrast.predict(tiles.contrast.fit(few, legend=LAND))
+    assert result.label.dims == ("location", "y", "x")
+    assert float(xc.score(result.label.compute(), labels, legend=LAND).accuracy) > 0.9
+    with pytest.raises(DataError, match=r"labels with the dims \('location', 'y', 'x'\)"):
+        tiles.contrast.fit(truth, legend=LAND)

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from xcontrast.cubes.landscape import COVERS, Landscape, flooded_at, make_landscape
 from xcontrast.cubes.physics import OPTICAL_BANDS, Weather, see_optical, see_radar
 from xcontrast.errors import DataError, SourceError, problem
+from xcontrast.grids import zoom_out
 from xcontrast.legends import FLOOD, Legend
 
 if TYPE_CHECKING:
@@ -153,8 +154,10 @@ def read_truth(folder: str | os.PathLike[str]) -> xr.Dataset:
                 do="call xc.simulate_archive(folder) first",
             )
         ) from error
-    layers["flood"].attrs, layers["land_cover"].attrs = FLOOD.attrs, COVER.attrs
-    return xr.Dataset(layers, attrs=facts)
+    truth = xr.Dataset(layers, attrs=facts)
+    truth.flood.attrs, truth.land_cover.attrs = FLOOD.attrs, COVER.attrs
+    # rioxarray's coords lack units; the cube's have them.
+    return truth.assign_coords(zoom_out(truth, 1))
 
 
 def _check(root: Path, size: int, cycle: int, cloud: float) -> None:

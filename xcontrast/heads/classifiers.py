@@ -15,8 +15,6 @@ __all__ = ["Classifier", "LinearClassifier", "NeighbourClassifier"]
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.intp]
 
-N_MAX = 20_000
-"""Cells that a linear head is fitted on, at most."""
 BANK = 5_000
 """Cells of a category that a neighbour head keeps, at most."""
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -52,8 +50,6 @@ class LinearClassifier:
         """
         from sklearn.linear_model import LogisticRegression
 
-        keep = _draw(y, N_MAX, seed)
-        x, y, groups = x[keep], y[keep], groups[keep]
         mean, std = _standardiser(x)
         z = (x - mean) / std
         strength = _choose_strength(z, y, groups, seed)
@@ -146,13 +142,6 @@ def _standardiser(x: Floats) -> tuple[Floats, Floats]:
 def _unit(x: Floats) -> Floats:
     unit: Floats = x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=1e-12)
     return unit
-
-
-def _draw(y: Codes, n_max: int, seed: int) -> Codes:
-    """Cap the cells, keeping the shares of the categories, so that probabilities stay honest."""
-    if len(y) <= n_max:
-        return np.arange(len(y))
-    return np.sort(np.random.default_rng(seed).permutation(len(y))[:n_max])
 
 
 def _choose_strength(z: Floats, y: Codes, groups: Codes, seed: int) -> float:

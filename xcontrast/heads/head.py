@@ -30,6 +30,10 @@ KINDS: dict[str, type[LinearClassifier] | type[NeighbourClassifier]] = {
 }
 IDENTITY = ("model_digest", "space", "composite")
 """attrs of an embedding that a head is bound to."""
+N_MAX = 20_000
+"""Labelled cells that a head is fitted on, at most, but for rare categories."""
+N_RARE = 500
+"""Cells of a category that are always kept."""
 PLACE = 32
 """Side in cells of the blocks that cross-validation holds out whole."""
 
@@ -181,7 +185,7 @@ def fit(
     features, facts = _join(embedding)
     _check_time(features)
     codes = match_labels(labels, features, legend=legend, column=column)
-    x, y, groups = _labelled_cells(features, codes, legend)
+    x, y, groups = _labelled_cells(features, codes, legend, seed)
     present = np.unique(y)
     if len(present) < 2:
         names = ", ".join(legend.names[i] for i in present) or "none"
@@ -285,7 +289,7 @@ def _check_time(features: xr.DataArray) -> None:
 
 
 def _labelled_cells(
-    features: xr.DataArray, codes: xr.DataArray, legend: Legend
+    features: xr.DataArray, codes: xr.DataArray, legend: Legend, seed: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Read features at labelled cells only: (N, F), category numbers (N,), places (N,)."""
     features = features.squeeze([d for d in ("s1_time", "s2_time", "date") if d in features.dims])
@@ -298,7 +302,7 @@ def _labelled_cells(
                 do="give labels for each of the embedding's leading dims, and no others",
             )
         )
-    where = np.nonzero(codes.values != NO_LABEL)
+    where = _draw_cells(codes.values, legend, seed)
     index = {d: xr.DataArray(i, dims="cell") for d, i in zip(codes.dims, where, strict=True)}
     x = features.isel(index).transpose("cell", "feature").values.astype(np.float32)
     numbers = np.full(256, -1, np.intp)
@@ -309,6 +313,23 @@ def _labelled_cells(
     groups = np.unique(place, axis=1, return_inverse=True)[1].ravel()
     valid = np.isfinite(x).all(1)
     return x[valid], y[valid], groups[valid]
+
+
+def _draw_cells(
+    codes: npt.NDArray[np.uint8], legend: Legend, seed: int
+) -> tuple[npt.NDArray[np.intp], ...]:
+    """Choose labelled cells: all, or a seeded draw that keeps shares but spares rare categories."""
+    flat = codes.ravel()
+    labelled = np.flatnonzero(flat != NO_LABEL)
+    if len(labelled) > N_MAX:
+        rng = np.random.default_rng(seed)
+        kept = []
+        for code in legend.codes:
+            own = np.flatnonzero(flat == code)
+            n = max(N_RARE, round(N_MAX * len(own) / len(labelled)))
+            kept.append(rng.permutation(own)[:n])
+        labelled = np.sort(np.concatenate(kept))
+    return np.unravel_index(labelled, codes.shape)
 
 
 def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
@@ -366,17 +387,35 @@ def _probability_np(
 def _interpolate(probability: xr.DataArray, like: Any) -> xr.DataArray:
     import odc.geo.xr  # noqa: F401  (registers .odc)
 
-    geobox = like.odc.geobox if hasattr(like, "odc") else like
-    if geobox is None or "spatial_ref" not in probability.coords:
-        raise DataError(
-            problem(
-                expected="a georeferenced embedding and a GeoBox or georeferenced array as `like`",
-                received=f"like={type(like).__name__}",
-                do="leave `like` out, or georeference both",
-            )
+    labelled = isinstance(like, xr.DataArray | xr.Dataset)
+    if labelled:
+        geobox = like.odc.geobox if "spatial_ref" in like.coords else None
+    else:
+        geobox = like
+    if geobox is not None and "spatial_ref" in probability.coords:
+        fine: xr.DataArray = probability.odc.reproject(
+            geobox, resampling="bilinear", dst_nodata=np.nan
         )
-    fine: xr.DataArray = probability.odc.reproject(geobox, resampling="bilinear", dst_nodata=np.nan)
-    return fine
+        return fine
+    if labelled and "spatial_ref" not in probability.coords and {"y", "x"} <= set(like.dims):
+        return _interpolate_pixels(probability, like)
+    raise DataError(
+        problem(
+            expected="`like` as a GeoBox or georeferenced array for a georeferenced embedding, "
+            "or the pixels that it was made of, where neither has a CRS",
+            received=f"like={type(like).__name__}",
+            do="leave `like` out, or georeference both",
+        )
+    )
+
+
+def _interpolate_pixels(probability: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Interpolate onto pixels without a CRS, by their numbers or regular coords."""
+    target = {d: like[d].values if d in like.coords else np.arange(like.sizes[d]) for d in "yx"}
+    whole = probability.chunk(dict.fromkeys("yx", -1)) if probability.chunks else probability
+    # Half a cell lies beyond the outer centres: it takes the outer value.
+    inner = {d: np.clip(v, whole[d].values.min(), whole[d].values.max()) for d, v in target.items()}
+    return whole.interp(inner).assign_coords(target).astype("float32")
 
 
 def _as_map(probability: xr.DataArray, head: Head) -> xr.Dataset:

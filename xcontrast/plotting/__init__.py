@@ -14,7 +14,7 @@ import xarray as xr
 
 from xcontrast.errors import DataError, problem
 from xcontrast.plotting.charts import plot_lags, plot_timeline, plot_training
-from xcontrast.plotting.maps import plot_hits, plot_map
+from xcontrast.plotting.maps import HITS, plot_hits, plot_map
 from xcontrast.plotting.scenes import plot_pairs, plot_pca
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "HITS",
     "plot",
     "plot_hits",
     "plot_lags",
