@@ -13,7 +13,7 @@ from xcontrast.embedding.embed import embed as embed
 from xcontrast.heads.head import Head as Head
 from xcontrast.heads.head import fit as fit
 from xcontrast.heads.head import load_head as load_head
-from xcontrast.heads.head import predict as predict
+from xcontrast.heads.maps import predict as predict
 from xcontrast.heads.scores import score as score
 from xcontrast.legends import DYNAMIC_WORLD as DYNAMIC_WORLD
 from xcontrast.legends import FLOOD as FLOOD

@@ -11,7 +11,8 @@ import xarray as xr
 
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
-from xcontrast.heads.head import fit, predict
+from xcontrast.heads.head import fit
+from xcontrast.heads.maps import predict
 from xcontrast.mapping.cog import to_cog
 from xcontrast.plotting import plot
 from xcontrast.sampling.chips import chips

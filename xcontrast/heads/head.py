@@ -1,11 +1,10 @@
-"""A head: a small classifier on frozen embeddings with its legend; fitted, saved, applied."""
+"""A head: a small classifier on frozen embeddings with its legend; fitted, saved, loaded."""
 
 from __future__ import annotations
 
 import html
 import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +15,12 @@ import xarray as xr
 from xcontrast.errors import DataError, ModelError, problem
 from xcontrast.folders import claim_folder, publish_folder, read_folder, stage_folder
 from xcontrast.heads.classifiers import Classifier, LinearClassifier, NeighbourClassifier
+from xcontrast.heads.features import join_features
 from xcontrast.heads.labels import match_labels
 from xcontrast.legends import NO_LABEL, Legend
 from xcontrast.version import __version__
 
-__all__ = ["Head", "fit", "load_head", "predict"]
+__all__ = ["Head", "fit", "load_head"]
 
 FORMAT = "xcontrast-head"
 VERSION = 1
@@ -28,8 +28,6 @@ KINDS: dict[str, type[LinearClassifier] | type[NeighbourClassifier]] = {
     "linear": LinearClassifier,
     "knn": NeighbourClassifier,
 }
-IDENTITY = ("model_digest", "space", "composite")
-"""attrs of an embedding that a head is bound to."""
 N_MAX = 20_000
 """Labelled cells that a head is fitted on, at most, but for rare categories."""
 N_RARE = 500
@@ -182,7 +180,7 @@ def fit(
         raise DataError(
             problem(expected="kind 'linear' or 'knn'", received=repr(kind), do="choose one")
         )
-    features, facts = _join(embedding)
+    features, facts = join_features(embedding)
     _check_time(features)
     codes = match_labels(labels, features, legend=legend, column=column)
     x, y, groups = _labelled_cells(features, codes, legend, seed)
@@ -200,79 +198,6 @@ def fit(
     counts = {legend.names[i]: int((y == i).sum()) for i in present}
     facts |= {"n_cells": counts, "n_features": x.shape[1], "seed": seed, "xcontrast": __version__}
     return Head(kind, legend, classifier, facts)
-
-
-def predict(
-    embedding: xr.DataArray | xr.Dataset, head: Head, *, like: Any | None = None
-) -> xr.Dataset:
-    """Map categories and their probabilities, lazily.
-
-    Parameters
-    ----------
-    embedding : DataArray or Dataset
-        ``(…, feature, y, x)`` of the model, space and sensors that the head was fitted on.
-    head : Head
-        From :func:`fit`.
-    like : GeoBox or georeferenced DataArray or Dataset, optional
-        Grid of the map: probabilities are interpolated bilinearly onto it, and the label is the
-        most probable there. By default the embedding's grid.
-
-    Returns
-    -------
-    Dataset
-        ``label (…, y, x)`` uint8, 255 where the embedding is invalid, with CF ``flag_values``,
-        ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…, category, y, x)``
-        float32, NaN there.
-
-    Raises
-    ------
-    DataError
-        If the head was fitted on another model, space, sensor or number of features.
-    """
-    features, facts = _join(embedding)
-    _check_head(head, facts, features.sizes["feature"])
-    probability = _map_probability(features, head)
-    if like is not None:
-        probability = _interpolate(probability, like)
-    return _as_map(probability, head)
-
-
-def _join(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, dict[str, Any]]:
-    """Give one array with all features, and which model and sensors they are of."""
-    arrays = (
-        [embedding]
-        if isinstance(embedding, xr.DataArray)
-        else [a for a in embedding.data_vars.values() if "feature" in a.dims]
-    )
-    if not arrays or any(not {"feature", "y", "x"} <= set(a.dims) for a in arrays):
-        raise DataError(
-            problem(
-                expected="an embedding with the dims feature, y and x",
-                received=f"dims {getattr(embedding, 'dims', ())}",
-                do="call cube.contrast.embed(model) first",
-            )
-        )
-    facts: dict[str, Any] = {key: arrays[0].attrs.get(key, "") for key in IDENTITY}
-    facts["sensors"] = [str(a.attrs.get("sensor", "")) for a in arrays]
-    if len(arrays) == 1:
-        joined = arrays[0]
-    else:
-        times = [d for a in arrays for d in a.dims if d in ("s1_time", "s2_time")]
-        if times:
-            raise DataError(
-                problem(
-                    expected="both sensors at one time, to join their features",
-                    received=f"the time dims {times}",
-                    do="select a time of each, or give one sensor",
-                )
-            )
-        bare = [a.reset_coords(drop=True).assign_coords(_spatial(a)) for a in arrays]
-        joined = xr.concat(bare, "feature", coords="minimal", compat="override", join="exact")
-    return joined.transpose(..., "feature", "y", "x"), facts
-
-
-def _spatial(array: xr.DataArray) -> dict[str, Any]:
-    return {k: array.coords[k] for k in ("y", "x", "spatial_ref") if k in array.coords}
 
 
 def _check_time(features: xr.DataArray) -> None:
@@ -330,118 +255,3 @@ def _draw_cells(
             kept.append(rng.permutation(own)[:n])
         labelled = np.sort(np.concatenate(kept))
     return np.unravel_index(labelled, codes.shape)
-
-
-def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
-    for key in (*IDENTITY, "sensors"):
-        if head.facts[key] != facts[key] and not (key == "sensors" and facts["space"] == "joint"):
-            raise DataError(
-                problem(
-                    expected=f"an embedding with {key} {head.facts[key]!r}, as the head was fitted",
-                    received=repr(facts[key]),
-                    do="embed with the same model, space and sensor; only the space 'joint' is "
-                    "shared by the sensors",
-                )
-            )
-    if head.facts["n_features"] != n_features:
-        raise DataError(
-            problem(
-                expected=f"{head.facts['n_features']} features",
-                received=str(n_features),
-                do="embed as the head was fitted",
-            )
-        )
-
-
-def _map_probability(features: xr.DataArray, head: Head) -> xr.DataArray:
-    kernel = partial(_probability_np, classifier=head.classifier)
-    n = len(head.legend.codes)
-    if features.chunks is None:
-        values: Any = kernel(features.values)
-    else:
-        import dask.array
-
-        source = features.data.rechunk({features.ndim - 3: -1})
-        chunks = (*source.chunks[:-3], (n,), *source.chunks[-2:])
-        meta = np.empty((0,) * features.ndim, np.float32)
-        values = dask.array.map_blocks(kernel, source, chunks=chunks, dtype="float32", meta=meta)
-    dims = (*features.dims[:-3], "category", "y", "x")
-    coords = {k: v for k, v in features.coords.items() if "feature" not in v.dims}
-    coords["category"] = ("category", np.array(head.legend.names, object))
-    return xr.DataArray(values, coords, dims, "probability")
-
-
-def _probability_np(
-    features: npt.NDArray[np.float32], *, classifier: Classifier
-) -> npt.NDArray[np.float32]:
-    """(…, F, y, x) -> (…, K, y, x), NaN where a feature is."""
-    cells = np.moveaxis(features, -3, -1)
-    flat = np.ascontiguousarray(cells.reshape(-1, cells.shape[-1]))
-    valid = np.isfinite(flat).all(1)
-    result = np.full((len(flat), classifier.n_categories), np.nan, np.float32)
-    if valid.any():
-        result[valid] = classifier.probability(flat[valid])
-    return np.moveaxis(result.reshape(*cells.shape[:-1], -1), -1, -3)
-
-
-def _interpolate(probability: xr.DataArray, like: Any) -> xr.DataArray:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
-
-    labelled = isinstance(like, xr.DataArray | xr.Dataset)
-    if labelled:
-        geobox = like.odc.geobox if "spatial_ref" in like.coords else None
-    else:
-        geobox = like
-    if geobox is not None and "spatial_ref" in probability.coords:
-        fine: xr.DataArray = probability.odc.reproject(
-            geobox, resampling="bilinear", dst_nodata=np.nan
-        )
-        return fine
-    if labelled and "spatial_ref" not in probability.coords and {"y", "x"} <= set(like.dims):
-        return _interpolate_pixels(probability, like)
-    raise DataError(
-        problem(
-            expected="`like` as a GeoBox or georeferenced array for a georeferenced embedding, "
-            "or the pixels that it was made of, where neither has a CRS",
-            received=f"like={type(like).__name__}",
-            do="leave `like` out, or georeference both",
-        )
-    )
-
-
-def _interpolate_pixels(probability: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Interpolate onto pixels without a CRS, by their numbers or regular coords."""
-    target = {d: like[d].values if d in like.coords else np.arange(like.sizes[d]) for d in "yx"}
-    whole = probability.chunk(dict.fromkeys("yx", -1)) if probability.chunks else probability
-    # Half a cell lies beyond the outer centres: it takes the outer value.
-    inner = {d: np.clip(v, whole[d].values.min(), whole[d].values.max()) for d, v in target.items()}
-    return whole.interp(inner).assign_coords(target).astype("float32")
-
-
-def _as_map(probability: xr.DataArray, head: Head) -> xr.Dataset:
-    codes = np.array(head.legend.codes, np.uint8)
-    label = xr.apply_ufunc(
-        partial(_label_np, codes=codes),
-        probability,
-        input_core_dims=[["category"]],
-        dask="parallelized",
-        output_dtypes=[np.uint8],
-        dask_gufunc_kwargs={"allow_rechunk": True},
-    )
-    provenance = {
-        "model_digest": str(head.facts["model_digest"]),
-        "head_kind": head.kind,
-        "xcontrast": __version__,
-    }
-    label.attrs = {**head.legend.attrs, **provenance}
-    probability.attrs = {"long_name": f"probability of {head.legend.title}", "units": "1"}
-    return xr.Dataset({"label": label, "probability": probability}, attrs=provenance)
-
-
-def _label_np(
-    probability: npt.NDArray[np.float32], *, codes: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    """(…, K) -> (…): the most probable code, 255 where invalid."""
-    invalid = np.isnan(probability).any(-1)
-    best = codes[np.nan_to_num(probability).argmax(-1)]
-    return np.where(invalid, np.uint8(NO_LABEL), best)
