@@ -153,6 +153,7 @@ def test_a_huge_result_warns(untrained: xc.Model, no_compute: None) -> None:
         (lambda c: c.s1.transpose("y", ...), {}, DataError, r"Expected dims ending in \(s1_band"),
         (lambda c: c.isel(s2_band=[0, 1]), {}, DataError, r"without B04, B08.*load those bands"),
         (lambda c: c.s1.assign_attrs(units="1"), {}, DataError, "Sentinel-1 in 'dB'"),
+        (lambda c: c.s1.astype("int16"), {}, DataError, r"as floats.*received int16"),
         (lambda c: c, {"stride": 3}, DataError, r"a power of two.*received 3"),
         (lambda c: c, {"stride": 32}, DataError, "1 to 16 px"),
         (lambda c: c, {"space": "season"}, ModelError, "a space of this model: encoder, joint"),

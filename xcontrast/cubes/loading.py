@@ -15,7 +15,7 @@ from xcontrast.cubes.catalog import time_of
 from xcontrast.cubes.radiometry import INVALID_SCL, boa_offset, to_decibels, to_reflectance
 from xcontrast.cubes.signing import choose_signer
 from xcontrast.errors import DataError, problem
-from xcontrast.sensors import S1, S2, Sensor
+from xcontrast.sensors import S1, S2, SENSORS, Sensor
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -40,6 +40,24 @@ class CubeOptions:
     """Least Sentinel-1 value."""
     orbit_state: Literal["ascending", "descending"] | None = None
     """Keep only Sentinel-1 passes of this direction."""
+
+    def __post_init__(self) -> None:
+        known = {sensor.name: sensor for sensor in SENSORS}
+        wrong = [f"bands for {name}" for name in self.bands if name not in known]
+        if self.max_cloud is not None and not 0 <= self.max_cloud <= 100:
+            wrong.append(f"max_cloud={self.max_cloud}")
+        if self.orbit_state not in (None, "ascending", "descending"):
+            wrong.append(f"orbit_state={self.orbit_state!r}")
+        if wrong:
+            raise DataError(
+                problem(
+                    expected="options in their documented ranges, bands by 's1' and 's2'",
+                    received=", ".join(wrong),
+                    do="see the fields of xc.CubeOptions",
+                )
+            )
+        bands = {n: known[n].canonical_bands(list(names)) for n, names in self.bands.items()}
+        object.__setattr__(self, "bands", bands)
 
 
 def load_s1(

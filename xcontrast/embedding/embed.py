@@ -233,6 +233,14 @@ def _select_bands(array: xr.DataArray, model: Model, sensor: Sensor) -> xr.DataA
                 do=f"call .transpose(..., '{sensor.band}', 'y', 'x')",
             )
         )
+    if array.dtype.kind != "f":
+        raise DataError(
+            problem(
+                expected=f"{sensor.title} as floats in physical units, NaN where invalid",
+                received=str(array.dtype),
+                do="make the cube with xc.as_cube, which takes integers with their scale",
+            )
+        )
     present = [str(band) for band in array[sensor.band].values]
     missing = [band for band in card.bands if band not in present]
     if missing:
