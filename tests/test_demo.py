@@ -36,7 +36,7 @@ def test_all_that_was_promised_is_there_and_opens(run: tuple[Path, str]) -> None
     head = xc.load_head(out / "head")
     assert head.facts["model_digest"] == model.digest
     assert model.card.training["steps"] == 45
-    flood = xr.open_zarr(out / "flood.zarr", consolidated=False)
+    flood = xr.open_zarr(out / "flood.zarr")
     assert flood.label.dtype == "uint8"
     truth = xc.read_truth(out / "archive")
     with rasterio.open(out / "flood.tif") as file:

@@ -25,7 +25,7 @@ def test_types_attributes_and_grid_survive(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         path = xc.write_zarr(whole, tmp_path / "cube.zarr", progress=False)
-    back = xr.open_zarr(path, consolidated=False)
+    back = xr.open_zarr(path)
     assert back.label.dtype == np.uint8
     assert back.label.rio.nodata == 255
     assert back.label.attrs["flag_values"] == [0, 1]
@@ -51,4 +51,4 @@ def test_a_store_is_not_overwritten_unasked(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a store that does not exist yet.*overwrite=True"):
         xc.write_zarr(array, path)
     xc.write_zarr(array + 1, path, overwrite=True)
-    assert float(xr.open_zarr(path, consolidated=False).a.mean()) == 1
+    assert float(xr.open_zarr(path).a.mean()) == 1

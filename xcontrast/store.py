@@ -68,9 +68,10 @@ def write_zarr(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with _bar(progress), warnings.catch_warnings():
-            # Zarr 3 has no settled form of text yet; ours is read back as it was written.
-            warnings.filterwarnings("ignore", message=".*(data type|codec).*", module="zarr")
-            _storable(data).to_zarr(partial, zarr_format=3, consolidated=False)
+            # Zarr 3 has settled neither text nor gathered metadata; both are read back as written,
+            # and without the latter xarray opens more slowly and warns.
+            warnings.simplefilter("ignore", UserWarning)
+            _storable(data).to_zarr(partial, zarr_format=3, consolidated=True)
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)

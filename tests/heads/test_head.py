@@ -143,6 +143,27 @@ def test_a_finer_grid_gets_interpolated_probabilities() -> None:
     np.testing.assert_allclose(p.sum("category").values[8:-8, 8:-8], 1, atol=1e-4)
 
 
+def test_interpolation_is_exact_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    emb, truth = embedding(56)
+    head = emb.contrast.fit(truth, legend=LAND)
+    fine = emb.odc.geobox.zoom_out(0.25)
+    whole = emb.contrast.predict(head, like=fine).probability
+    # The reference: xarray's own bilinear interpolation between cell centres, in one piece.
+    coarse = emb.contrast.predict(head).probability
+    inner = {"y": whole.y[2:-2], "x": whole.x[2:-2]}
+    np.testing.assert_allclose(whole.sel(inner), coarse.interp(inner), atol=1e-5)
+    monkeypatch.setattr("xcontrast.heads.interpolation.BLOCK", 64)
+    lazy = emb.chunk(y=13, x=9).contrast.predict(head, like=fine)
+    assert lazy.probability.chunks is not None
+    np.testing.assert_array_equal(lazy.probability.values, whole.values)
+    degrees = emb.odc.geobox.to_crs("EPSG:4326", resolution=1e-4)
+    one = emb.contrast.predict(head, like=degrees).probability
+    np.testing.assert_array_equal(
+        emb.chunk(y=10).contrast.predict(head, like=degrees).probability.values, one.values
+    )
+    assert np.isfinite(one).mean() > 0.8
+
+
 def test_both_sensors_are_joined() -> None:
     one, truth = embedding(seed=0)
     two, _ = embedding(seed=1)

@@ -13,6 +13,7 @@ from xcontrast.errors import DataError, problem
 from xcontrast.heads.classifiers import Classifier
 from xcontrast.heads.features import IDENTITY, join_features
 from xcontrast.heads.head import Head
+from xcontrast.heads.interpolation import ToCells, interpolate
 from xcontrast.legends import NO_LABEL
 from xcontrast.version import __version__
 
@@ -50,7 +51,7 @@ def predict(
     _check_head(head, facts, features.sizes["feature"])
     probability = _map_probability(features, head)
     if like is not None:
-        probability = _interpolate(probability, like)
+        probability = _bring_onto(probability, like)
     return _as_map(probability, head)
 
 
@@ -106,35 +107,69 @@ def _probability_np(
     return np.moveaxis(result.reshape(*cells.shape[:-1], -1), -1, -3)
 
 
-def _interpolate(probability: xr.DataArray, like: Any) -> xr.DataArray:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
+def _bring_onto(probability: xr.DataArray, like: Any) -> xr.DataArray:
+    """Interpolate onto the grid of `like`: by CRS or, where neither has one, by counting pixels."""
+    import odc.geo.xr
 
     labelled = isinstance(like, xr.DataArray | xr.Dataset)
-    geobox = like if not labelled else like.odc.geobox if "spatial_ref" in like.coords else None
-    if geobox is not None and "spatial_ref" in probability.coords:
-        fine: xr.DataArray = probability.odc.reproject(
-            geobox, resampling="bilinear", dst_nodata=np.nan
-        )
-        return fine
-    if labelled and "spatial_ref" not in probability.coords and {"y", "x"} <= set(like.dims):
-        return _interpolate_pixels(probability, like)
-    raise DataError(
+    target = _geobox(like) if labelled else like
+    source = _geobox(probability)
+    coords: dict[Any, Any]
+    to_cells: ToCells
+    if source is not None and target is not None:
+        to_cells = partial(_to_cells, source, target)
+        shape = tuple(target.shape)
+        coords = dict(odc.geo.xr.xr_coords(target, dims=("y", "x")))
+    elif source is None and target is None and labelled and {"y", "x"} <= set(like.dims):
+        shape = (like.sizes["y"], like.sizes["x"])
+        to_cells = partial(_divide, factor=_factor(shape, probability))
+        coords = {d: like[d] for d in ("y", "x") if d in like.coords}
+    else:
+        raise _no_grid(f"like={type(like).__name__}")
+    values = interpolate(probability.data, to_cells, shape)
+    kept = {k: c for k, c in probability.coords.items() if not {"y", "x"} & set(c.dims)}
+    return xr.DataArray(values, {**kept, **coords}, probability.dims, "probability")
+
+
+def _geobox(obj: xr.DataArray | xr.Dataset) -> Any:
+    import odc.geo.xr  # noqa: F401  (registers .odc)
+
+    box = obj.odc.geobox if "spatial_ref" in obj.coords else None
+    return box if box is not None and box.crs is not None else None
+
+
+def _to_cells(source: Any, target: Any, column: Any, row: Any) -> tuple[Any, Any]:
+    """Give the cell, as (row, column), at pixel positions of another grid; infinite if nowhere."""
+    a, b, c, d, e, f = tuple(target.affine)[:6]
+    x, y = a * column + b * row + c, d * column + e * row + f
+    if source.crs != target.crs:
+        x, y = (np.asarray(v) for v in target.crs.transformer_to_crs(source.crs)(x, y))
+    a, b, c, d, e, f = tuple(~source.affine)[:6]
+    with np.errstate(invalid="ignore"):
+        return d * x + e * y + f, a * x + b * y + c
+
+
+def _divide(column: Any, row: Any, *, factor: int) -> tuple[Any, Any]:
+    return row / factor, column / factor
+
+
+def _factor(fine: tuple[int, int], probability: xr.DataArray) -> int:
+    cells = probability.sizes["y"], probability.sizes["x"]
+    factor = -(-fine[0] // cells[0])
+    if tuple(-(-n // factor) for n in fine) != cells:
+        raise _no_grid(f"{fine[0]} x {fine[1]} pixels for {cells[0]} x {cells[1]} cells")
+    return factor
+
+
+def _no_grid(received: str) -> DataError:
+    return DataError(
         problem(
             expected="`like` as a GeoBox or georeferenced array for a georeferenced embedding, "
             "or the pixels that it was made of, where neither has a CRS",
-            received=f"like={type(like).__name__}",
+            received=received,
             do="leave `like` out, or georeference both",
         )
     )
-
-
-def _interpolate_pixels(probability: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Interpolate onto pixels without a CRS, by their numbers or regular coords."""
-    target = {d: like[d].values if d in like.coords else np.arange(like.sizes[d]) for d in "yx"}
-    whole = probability.chunk(dict.fromkeys("yx", -1)) if probability.chunks else probability
-    # Half a cell lies beyond the outer centres: it takes the outer value.
-    inner = {d: np.clip(v, whole[d].values.min(), whole[d].values.max()) for d, v in target.items()}
-    return whole.interp(inner).assign_coords(target).astype("float32")
 
 
 def _as_map(probability: xr.DataArray, head: Head) -> xr.Dataset:
