@@ -22,7 +22,7 @@ from xcontrast.cubes.simulate import read_truth, simulate_archive
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
 from xcontrast.folders import claim_folder
-from xcontrast.heads.baselines import local_statistics, map_pixels
+from xcontrast.heads.baselines import fit_pixels, local_statistics, map_pixels
 from xcontrast.heads.head import Head, fit
 from xcontrast.heads.maps import predict
 from xcontrast.heads.scores import score
@@ -240,8 +240,9 @@ def _compare(demo: Demo, changes: dict[str, xr.DataArray], pixels: xr.DataArray)
             head = fit(change, labels, legend=FLOOD)
             first = first or head
             maps[name] = predict(change, head, like=grid).label.compute()
-        maps[METHODS[2]] = map_pixels(pixels, labels, legend=FLOOD, seed=draw)
-        maps[METHODS[3]] = map_pixels(local_statistics(pixels), labels, legend=FLOOD, seed=draw)
+        for name, layers in zip(METHODS[2:], (pixels, local_statistics(pixels)), strict=True):
+            boosting = fit_pixels(layers, labels, legend=FLOOD, seed=draw)
+            maps[name] = map_pixels(boosting, layers, legend=FLOOD)
         truth = demo.truth.flood.isel(x=east)
         rows.append(
             {

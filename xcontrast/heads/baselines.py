@@ -10,7 +10,10 @@ import xarray as xr
 
 from xcontrast.legends import NO_LABEL, Legend
 
-__all__ = ["local_statistics", "map_pixels"]
+__all__ = ["fit_pixels", "local_statistics", "map_pixels"]
+
+N_MAX = 200_000
+"""Labelled pixels that a baseline is fitted on, at most."""
 
 
 def local_statistics(layers: xr.DataArray, *, size: int = 5) -> xr.DataArray:
@@ -39,26 +42,24 @@ def local_statistics(layers: xr.DataArray, *, size: int = 5) -> xr.DataArray:
     return xr.DataArray(stacked, coords, layers.dims)
 
 
-def map_pixels(
-    layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, seed: int = 0
-) -> xr.DataArray:
-    """Map with gradient boosting fitted to single labelled pixels.
+def fit_pixels(layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, seed: int = 0) -> Any:
+    """Fit gradient boosting to single labelled pixels.
 
     Parameters
     ----------
-    layers : DataArray (feature, y, x), float32
+    layers : DataArray (…, feature, y, x), float32
         What each pixel is judged by, NaN where invalid.
-    labels : DataArray (y, x), uint8
-        Codes of the legend on the same grid, 255 where there is none.
+    labels : DataArray (…, y, x), uint8
+        Codes of the legend on the same grid, 255 where there is none; of more than 200,000
+        labelled pixels so many are drawn.
     legend : Legend
         What the codes mean.
     seed : int, default 0
-        Of the boosting.
+        Of the draw and the boosting.
 
     Returns
     -------
-    DataArray (y, x), uint8
-        The map; 255 where all layers are invalid.
+    sklearn.ensemble.HistGradientBoostingClassifier
 
     References
     ----------
@@ -66,13 +67,36 @@ def map_pixels(
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    x = layers.transpose("y", "x", "feature").values
-    y = labels.transpose("y", "x").values
-    known = np.isin(y, legend.codes) & np.isfinite(x).any(-1)
-    model: Any = HistGradientBoostingClassifier(random_state=seed).fit(x[known], y[known])
-    flat: npt.NDArray[np.float32] = x.reshape(-1, x.shape[-1])
+    x = layers.transpose(..., "y", "x", "feature").values
+    y = labels.transpose(..., "y", "x").values
+    known = np.flatnonzero((np.isin(y, legend.codes) & np.isfinite(x).any(-1)).ravel())
+    chosen = np.random.default_rng(seed).permutation(known)[:N_MAX]
+    model = HistGradientBoostingClassifier(random_state=seed)
+    return model.fit(x.reshape(-1, x.shape[-1])[chosen], y.ravel()[chosen])
+
+
+def map_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.DataArray:
+    """Map pixel by pixel.
+
+    Parameters
+    ----------
+    model : HistGradientBoostingClassifier
+        From :func:`fit_pixels`.
+    layers : DataArray (…, feature, y, x), float32
+        As fitted.
+    legend : Legend
+        As fitted.
+
+    Returns
+    -------
+    DataArray (…, y, x), uint8
+        The map; 255 where all layers are invalid.
+    """
+    x = layers.transpose(..., "y", "x", "feature")
+    flat: npt.NDArray[np.float32] = x.values.reshape(-1, x.sizes["feature"])
     mapped = np.full(len(flat), NO_LABEL, np.uint8)
     valid = np.isfinite(flat).any(1)
-    mapped[valid] = model.predict(flat[valid])
-    coords = {k: v for k, v in labels.coords.items() if set(v.dims) <= {"y", "x"}}
-    return xr.DataArray(mapped.reshape(y.shape), coords, ("y", "x"), "label", legend.attrs)
+    if valid.any():
+        mapped[valid] = model.predict(flat[valid])
+    coords = {k: c for k, c in layers.coords.items() if "feature" not in c.dims}
+    return xr.DataArray(mapped.reshape(x.shape[:-1]), coords, x.dims[:-1], "label", legend.attrs)
