@@ -193,6 +193,7 @@ class Network:
         self.encoder = encoder.eval()
         self.projector = projector.eval()
         self.levels = levels
+        self.deepest = max(level.stride for level in levels)
         first = next(encoder.parameters())
         view = (1, -1, 1, 1)
         self.mean = torch.tensor(card.mean, dtype=torch.float32, device=first.device).view(view)

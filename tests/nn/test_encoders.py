@@ -49,7 +49,7 @@ def test_levels_are_put_where_they_look() -> None:
     ]
     for stride in (1, 4, 8):
         n = 64 // stride
-        out = dense_features(maps, levels, stride=stride, start=32, shape=(n, n))
+        out = dense_features(maps, levels, stride=stride, start=(32, 32), shape=(n, n))
         centres = 32 + stride * torch.arange(n) + (stride - 1) / 2
         for feature in out[0]:
             assert torch.allclose(feature[0], centres.float(), atol=1e-4)

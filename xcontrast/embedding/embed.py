@@ -45,7 +45,7 @@ def embed(
     Each block is read with a halo as wide as the encoder's measured receptive field, so that the
     result does not depend on chunks and has no seams. Encoders that see the whole image run on
     windows of 256 pixels fixed to the grid, with 64 pixels around each; their seams are small,
-    not zero. Edges are embedded as if the scene lay in a plane of invalid pixels.
+    not zero. Edges are embedded as the network pads them for the scene in one piece.
 
     Parameters
     ----------

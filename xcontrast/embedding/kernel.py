@@ -52,23 +52,26 @@ class EmbedKernel:
         """(C, rows, cols) -> (F, *window.cells)."""
         import torch
 
+        rows, cols = window.cells
+        start = (window.halo, window.halo)
+        if self.tile is None:
+            image, start = _cut_to_scene(image, window, network.deepest)
         valid = torch.isfinite(image).all(0, keepdim=True)
         values = network.normalise(torch.nan_to_num(image)[None], valid[None])
-        rows, cols = window.cells
         if self.tile is None:
-            return self._features(values, window.halo, (rows, cols), network)[0]
+            return self._features(values, start, (rows, cols), network)[0]
         # Windows fixed to the grid, so that what a cell sees does not depend on the chunks.
         side = self.tile + 2 * window.halo
         tiles = values.unfold(2, side, self.tile).unfold(3, side, self.tile)
         down, across = tiles.shape[2:4]
         batch = tiles[0].permute(1, 2, 0, 3, 4).reshape(-1, values.shape[1], side, side)
         n = self.tile // self.stride
-        parts = [self._features(x, window.halo, (n, n), network) for x in torch.split(batch, 16)]
+        parts = [self._features(x, start, (n, n), network) for x in torch.split(batch, 16)]
         joined = torch.cat(parts).reshape(down, across, -1, n, n).permute(2, 0, 3, 1, 4)
         return joined.reshape(-1, down * n, across * n)[:, :rows, :cols]
 
     def _features(
-        self, values: Tensor, halo: int, shape: tuple[int, int], network: Network
+        self, values: Tensor, start: tuple[int, int], shape: tuple[int, int], network: Network
     ) -> Tensor:
         import torch
         import torch.nn.functional as F
@@ -76,12 +79,28 @@ class EmbedKernel:
         from xcontrast.nn.dense import dense_features
 
         maps = network.encoder(values.contiguous(memory_format=torch.channels_last))
-        features = dense_features(maps, network.levels, stride=self.stride, start=halo, shape=shape)
+        features = dense_features(
+            maps, network.levels, stride=self.stride, start=start, shape=shape
+        )
         if self.space == "encoder":
             return features
         cells = features.permute(0, 2, 3, 1)
         projected = F.normalize(network.projector(cells.flatten(0, 2)), dim=1)
         return projected.reshape(*cells.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def _cut_to_scene(image: Tensor, window: Window, deepest: int) -> tuple[Tensor, tuple[int, int]]:
+    """Drop what lies beyond the scene, to a whole number of the deepest cells.
+
+    At the scene's own edges the network pads as it would for the scene in one piece; a halo
+    there would only cost time.
+    """
+    spans, start = [], []
+    for (first, last), length in zip((window.rows, window.cols), window.shape, strict=True):
+        end = -(-length // deepest) * deepest
+        spans.append(slice(max(first, 0) - first, min(last, end) - first))
+        start.append(window.halo + min(first, 0))
+    return image[:, spans[0], spans[1]], (start[0], start[1])
 
 
 def count_valid(window: Window, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

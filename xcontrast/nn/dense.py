@@ -44,7 +44,7 @@ def dense_features(
     levels: tuple[Level, ...],
     *,
     stride: int,
-    start: int,
+    start: tuple[int, int],
     shape: tuple[int, int],
 ) -> Tensor:
     """Bring all levels to one grid and concatenate them.
@@ -57,8 +57,8 @@ def dense_features(
         Their geometry.
     stride : int
         Pixels a cell of the result.
-    start : int
-        First row and column of the result in the image, pixels; the halo.
+    start : tuple of int
+        First row and column of the result in the image, pixels.
     shape : tuple of int
         Rows and columns of the result, cells.
 
@@ -74,8 +74,8 @@ def dense_features(
             factor = stride // step
             level_map = F.avg_pool2d(level_map, factor)
             offset, step = offset + step * (factor - 1) / 2, step * factor
-        for dim, n in zip((2, 3), shape, strict=True):
-            level_map = _interpolate(level_map, dim, step, offset, stride, start, n)
+        for dim, first, n in zip((2, 3), start, shape, strict=True):
+            level_map = _interpolate(level_map, dim, step, offset, stride, first, n)
         features.append(level_map)
     return torch.cat(features, dim=1)
 
