@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,9 +18,14 @@ import xcontrast as xc
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    out = tmp_path_factory.mktemp("demo") / "quick"
-    command = [sys.executable, "-m", "xcontrast.cli", "demo", "--out", str(out), "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    folder = tmp_path_factory.mktemp("demo")
+    out = folder / "quick"
+    # As the README has it: a relative folder.
+    command = [sys.executable, "-m", "xcontrast.cli", "demo", "--out", "quick", "--quick"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=600, cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return out, done.stdout
 

@@ -57,6 +57,20 @@ def test_files_are_cogs_on_the_stated_grid(archive: Path) -> None:
             assert "SIMULATED" in file.tags()["ImageDescription"]
 
 
+def test_relative_paths_mean_the_same(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    xc.simulate_archive("a/b", size=N, cycle=48, cloud=0.3, progress=False)
+    grid = xc.read_truth("a/b").odc.geobox
+    for source in ("a/b/catalog.json", Path("a/b/catalog.json")):
+        cube = xc.open_cube(geobox=grid, datetime="2023-01", sensors=("s1",), source=source)
+        reference = xc.open_cube(
+            geobox=grid, datetime="2023-01", sensors=("s1",), source=archive / "catalog.json"
+        )
+        np.testing.assert_array_equal(cube.s1.values, reference.s1.values)
+
+
 def test_one_seed_gives_one_archive(archive: Path, tmp_path: Path) -> None:
     for name, seed in (("same", 0), ("other", 1)):
         xc.simulate_archive(tmp_path / name, size=N, cycle=48, cloud=0.3, seed=seed, progress=False)

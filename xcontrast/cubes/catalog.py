@@ -163,6 +163,9 @@ def _search(source: str, sensor: Sensor, bbox: Box, datetime: str, period: Perio
         found = _search_api(source, sensor, bbox, datetime)
         if found is not None:
             return found
+    elif "://" not in source:
+        # Links of a catalog are relative to it, not to where this process happens to be.
+        source = str(Path(source).resolve())
     try:
         top: object = _read_stac(source)
     except Exception as error:

@@ -102,7 +102,7 @@ def simulate_archive(
     roughness, incidence and orbit; spectra follow each parcel's phenology; clouds have shadows
     and an imperfect scene classification. See "The simulation" in the documentation.
     """
-    root = Path(folder)
+    root = Path(folder).resolve()
     _check(root, size, cycle, cloud)
     land = make_landscape(size, seed)
     level = _flood_level(land)
