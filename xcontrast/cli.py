@@ -37,6 +37,8 @@ def demo(
         # A person at a terminal can do nothing about other libraries' deprecations.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", PendingDeprecationWarning)
+        # Rasterio's, about blocks that are warped in memory.
+        warnings.filterwarnings("ignore", message="Dataset has no geotransform")
         made = simulate_and_map(out, scale=QUICK if quick else FULL, seed=seed)
         print("[9/9] tell it in a report ...", flush=True)
         report = tell_demo(made)

@@ -222,7 +222,7 @@ def _mapped(demo: Demo) -> Section:
         f"scene, are labelled, all west of {WEST:.0%} of the width. Every method gets exactly "
         f"these. Scores count only what lies east of {EAST:.0%}; the strip between is wider than "
         "most of what a cell sees. Truth is every place under water that was dry before, seen by "
-        "radar or not: under trees it looks brighter, among reeds and houses hardly different."
+        "radar or not: under trees it looks brighter, in villages hardly different."
     )
     return Section(
         title="Flood map from a few labels",
