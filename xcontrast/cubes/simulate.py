@@ -17,6 +17,7 @@ import numpy.typing as npt
 import xarray as xr
 from tqdm.auto import tqdm
 
+from xcontrast.cubes.archive import NOTE, write_catalog, write_cog, write_item
 from xcontrast.cubes.landscape import COVERS, Landscape, flooded_at, make_landscape
 from xcontrast.cubes.physics import OPTICAL_BANDS, Weather, see_optical, see_radar
 from xcontrast.errors import DataError, SourceError, problem
@@ -24,19 +25,15 @@ from xcontrast.grids import zoom_out
 from xcontrast.legends import FLOOD, Legend
 
 if TYPE_CHECKING:
-    from pystac import Collection, Item
+    from pystac import Item
 
 __all__ = ["COVER", "read_truth", "simulate_archive"]
 
-EPSG = 32632
-ORIGIN = (660_000.0, 4_950_000.0)
-"""West and north edge, metres: in the plain of the Po."""
 START = datetime(2023, 1, 1, tzinfo=UTC)
 PEAK = 127
 """Days from the start to the flood's peak, a day with a descending pass."""
 NEW_BASELINE = 150
 """Days from the start from which Sentinel-2 products carry the offset of -1000."""
-NOTE = "SIMULATED by xcontrast: not a measurement of any real place"
 TRUTH = "truth"
 
 COVER = Legend(
@@ -114,7 +111,7 @@ def simulate_archive(
         write = _write_radar if shot.sensor == "s1" else _write_optical
         items.append(write(root, land, shot, weather, rng))
     _write_truth(root, land, level, shots, seed)
-    return _write_catalog(root, items)
+    return write_catalog(root, items)
 
 
 def read_truth(folder: str | os.PathLike[str]) -> xr.Dataset:
@@ -235,7 +232,7 @@ def _write_radar(
         "sat:relative_orbit": relative,
         "sat:absolute_orbit": orbit,
     }
-    return "sentinel-1-rtc", _write_item(root, "sentinel-1-rtc", name, when, bands, facts, -32768)
+    return "sentinel-1-rtc", write_item(root, "sentinel-1-rtc", name, when, bands, facts, -32768)
 
 
 def _write_optical(
@@ -258,7 +255,7 @@ def _write_optical(
         "s2:generation_time": f"{when + timedelta(hours=6):%Y-%m-%dT%H:%M:%SZ}",
         "s2:mgrs_tile": "32TPQ",
     }
-    return "sentinel-2-l2a", _write_item(root, "sentinel-2-l2a", name, when, bands, facts, 0)
+    return "sentinel-2-l2a", write_item(root, "sentinel-2-l2a", name, when, bands, facts, 0)
 
 
 def _halve(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
@@ -273,82 +270,13 @@ def _round_bits(power: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
 
 
-def _write_item(
-    root: Path,
-    collection: str,
-    name: str,
-    when: datetime,
-    bands: dict[str, npt.NDArray[Any]],
-    facts: dict[str, Any],
-    nodata: float,
-) -> Item:
-    import pystac
-    from odc.geo.geom import box
-
-    folder = root / collection / name
-    folder.mkdir(parents=True)
-    side = 10.0 * max(values.shape[0] for values in bands.values())
-    west, north = ORIGIN
-    outline = box(west, north - side, west + side, north, f"EPSG:{EPSG}").to_crs("EPSG:4326")
-    bounds = outline.boundingbox
-    item = pystac.Item(
-        name,
-        outline.json,
-        list(bounds),
-        when,
-        {**facts, "proj:code": f"EPSG:{EPSG}", "description": NOTE},
-        collection=collection,
-    )
-    for band, values in bands.items():
-        cell = side / values.shape[0]
-        path = folder / f"{band}.tif"
-        _write_cog(path, values, cell, nodata)
-        raster = {"data_type": str(values.dtype), "nodata": nodata, "spatial_resolution": cell}
-        extra = {
-            "proj:shape": list(values.shape),
-            "proj:transform": [cell, 0.0, west, 0.0, -cell, north],
-            "raster:bands": [raster],
-        }
-        item.add_asset(
-            band,
-            pystac.Asset(
-                str(path), media_type=pystac.MediaType.COG, roles=["data"], extra_fields=extra
-            ),
-        )
-    return item
-
-
-def _write_cog(path: Path, values: npt.NDArray[Any], cell: float, nodata: float) -> None:
-    import rasterio
-    from rasterio.transform import from_origin
-
-    with rasterio.open(
-        path,
-        "w",
-        driver="COG",
-        width=values.shape[1],
-        height=values.shape[0],
-        count=1,
-        dtype=values.dtype,
-        crs=f"EPSG:{EPSG}",
-        transform=from_origin(*ORIGIN, cell, cell),
-        nodata=nodata,
-        blocksize=256,
-        compress="DEFLATE",
-        level=1,
-        predictor="YES",
-    ) as file:
-        file.write(values, 1)
-        file.update_tags(ImageDescription=NOTE)
-
-
 def _write_truth(root: Path, land: Landscape, level: float, shots: list[_Shot], seed: int) -> None:
     folder = root / TRUTH
     folder.mkdir(parents=True)
     peak = START + timedelta(days=PEAK)
     flood = flooded_at(land, level)
-    _write_cog(folder / "flood.tif", flood.astype(np.uint8), 10.0, 255)
-    _write_cog(folder / "land_cover.tif", land.cover, 10.0, 255)
+    write_cog(folder / "flood.tif", flood.astype(np.uint8), 10.0, 255)
+    write_cog(folder / "land_cover.tif", land.cover, 10.0, 255)
     facts = {
         "simulated": "true",
         "note": NOTE,
@@ -361,31 +289,3 @@ def _write_truth(root: Path, land: Landscape, level: float, shots: list[_Shot], 
         "n_s2": sum(shot.sensor == "s2" for shot in shots),
     }
     (folder / "truth.json").write_text(json.dumps(facts, indent=2) + "\n")
-
-
-def _write_catalog(root: Path, items: list[tuple[str, Item]]) -> Path:
-    import pystac
-
-    top = pystac.Catalog("xcontrast-simulated", NOTE, title="Simulated Sentinel-1 and -2 archive")
-    for name in ("sentinel-1-rtc", "sentinel-2-l2a"):
-        own = [item for collection, item in items if collection == name]
-        collection = _collection(name, own)
-        top.add_child(collection)
-        collection.add_items(own)
-    top.normalize_hrefs(str(root))
-    # Items lie beside their files, which are then named relative to them.
-    for item in top.get_items(recursive=True):
-        item.make_asset_hrefs_relative()
-    top.save(pystac.CatalogType.SELF_CONTAINED)
-    return root / "catalog.json"
-
-
-def _collection(name: str, items: list[Item]) -> Collection:
-    import pystac
-
-    times = [item.datetime for item in items if item.datetime is not None]
-    extent = pystac.Extent(
-        pystac.SpatialExtent([items[0].bbox or []]),
-        pystac.TemporalExtent([[min(times), max(times)]]),
-    )
-    return pystac.Collection(name, NOTE, extent, title=f"{name} (simulated)", license="CC0-1.0")
