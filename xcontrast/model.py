@@ -176,7 +176,7 @@ class Model:
                 (
                     "held out",
                     f"recall@1 {held['recall_at_1']:.2f}, chance {held['chance_recall_at_1']:.3f}, "
-                    f"{held['n_val']} places",
+                    f"{held['n_val']:.0f} places",
                 )
             )
         return [*facts, ("folder", str(self.path))]
