@@ -5,9 +5,13 @@ from __future__ import annotations
 from xcontrast import accessor as accessor
 from xcontrast.cubes.arrays import as_cube as as_cube
 from xcontrast.cubes.cube import open_cube as open_cube
-from xcontrast.cubes.loading import CubeOptions as CubeOptions
+from xcontrast.cubes.faults import Patience as Patience
+from xcontrast.cubes.options import CubeOptions as CubeOptions
+from xcontrast.cubes.reports import read_report as read_report
+from xcontrast.cubes.signing import TokenSigner as TokenSigner
 from xcontrast.cubes.simulate import read_truth as read_truth
 from xcontrast.cubes.simulate import simulate_archive as simulate_archive
+from xcontrast.cubes.zones import split_zones as split_zones
 from xcontrast.embedding.composites import before_after as before_after
 from xcontrast.embedding.embed import embed as embed
 from xcontrast.heads.head import Head as Head

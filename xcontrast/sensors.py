@@ -60,6 +60,17 @@ class Sensor:
         """Name of the band dim."""
         return f"{self.name}_band"
 
+    def owns(self, collection: str) -> bool:
+        """Tell whether a STAC collection, by its id, is of this sensor (Sentinel-2: Level-2A).
+
+        Examples
+        --------
+        >>> S2.owns("sentinel-2-c1-l2a"), S2.owns("sentinel-2-l1c"), S1.owns("sentinel-1-rtc")
+        (True, False, True)
+        """
+        name = collection.lower().replace("-", "").replace("_", "")
+        return self.title.lower().replace("-", "") in name and "l1c" not in name
+
     def canonical(self, name: Hashable) -> str | None:
         """Give the canonical name of a band, or None when it is not one of this sensor's.
 

@@ -17,11 +17,12 @@ import xarray as xr
 from archives import ORIGIN, item, ssl4eo_items, write_band
 
 import xcontrast as xc
-from xcontrast.cubes.catalog import find_items, newest_processing, parse_period
+from xcontrast.cubes.catalog import find_items, newest_processing
+from xcontrast.cubes.periods import parse_period
 from xcontrast.errors import DataError, SourceError
 
 N = 64
-BANDS = xc.CubeOptions(bands={"s2": ("B04", "B11")})
+BANDS = {"s2": ("B04", "B11")}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def geobox():
 
 
 def _open(items: list[pystac.Item], geobox, datetime: str = "2021/2023", **options) -> xr.Dataset:
-    arguments = {"source": items, "options": BANDS} | options
+    arguments = {"source": items, "bands": BANDS} | options
     return xc.open_cube(geobox=geobox, datetime=datetime, **arguments)
 
 
@@ -106,7 +107,7 @@ def test_no_data_and_clouds_are_nan(items: list, geobox) -> None:
     s2 = _open(items, geobox).s2.compute()
     assert np.isnan(s2.sel(s2_band="B04")[:, :4, :4]).all()
     assert np.isnan(s2[:, :, -8:, -8:]).all()
-    open_sky = xc.CubeOptions(bands=BANDS.bands, invalid_scl=())
+    open_sky = xc.CubeOptions(invalid_scl=())
     assert np.isfinite(_open(items, geobox, options=open_sky).s2[:, :, -8:, -8:].values).all()
 
 
@@ -117,9 +118,7 @@ def test_orbits_of_one_day_are_never_mixed(items: list, geobox) -> None:
     np.testing.assert_allclose(s1[:, 0, :, 4:].mean(("y", "x")), [-10, -20], rtol=1e-4)
     np.testing.assert_allclose(s1[:, 1, :, 4:].mean(("y", "x")), [-20, -30], rtol=1e-4)
     assert np.isnan(s1[:, :, :, :3]).all()
-    one = _open(
-        items, geobox, "2023", options=xc.CubeOptions(bands=BANDS.bands, orbit_state="ascending")
-    )
+    one = _open(items, geobox, "2023", options=xc.CubeOptions(orbit_state="ascending"))
     assert one.sizes["s1_time"] == 1
 
 
@@ -134,7 +133,7 @@ def test_the_grid_is_right_for_both_libraries(items: list, geobox) -> None:
 def test_a_bbox_gets_the_utm_grid_of_its_centre(items: list) -> None:
     west, south, east, north = items[0].bbox
     cube = xc.open_cube(
-        bbox=(west, south, east, north), datetime="2023", source=items, resolution=20, options=BANDS
+        bbox=(west, south, east, north), datetime="2023", source=items, resolution=20, bands=BANDS
     )
     box = cube.odc.geobox
     assert box.crs.epsg == 32632
@@ -213,18 +212,18 @@ def test_a_static_catalog_an_api_and_items_give_one_cube(
     items: list, geobox, server: str, tmp_path: Path
 ) -> None:
     reference = _open(items, geobox).compute()
-    static = _open(items, geobox, source=_catalog(items, tmp_path)).compute()
-    live = _open(items, geobox, source=server).compute()
-    xr.testing.assert_identical(static, reference)
-    xr.testing.assert_identical(live, reference)
+    for source in (_catalog(items, tmp_path), server):
+        found = _open(items, geobox, source=source).compute()
+        # The catalogs name the files by other paths, so that their reads have other names.
+        found.attrs["xcontrast_reads"] = reference.attrs["xcontrast_reads"]
+        xr.testing.assert_identical(found, reference)
 
 
 def test_items_outside_the_period_or_the_sky_limit_are_left_out(items: list, geobox) -> None:
     cube = _open(items, geobox, "2023-06-10/..", sensors=("s2",))
     assert cube.sizes["s2_time"] == 1
-    cloudless = xc.CubeOptions(bands=BANDS.bands, max_cloud=1)
     with pytest.raises(DataError, match=r"Sentinel-2 items in .*max_cloud=1"):
-        _open(items, geobox, options=cloudless)
+        _open(items, geobox, max_cloud=1)
 
 
 def test_one_radar_and_one_optical_sensor_of_real_data(data_dir: Path) -> None:
@@ -257,9 +256,8 @@ def test_real_pixels_on_their_native_grid_are_untouched(data_dir: Path) -> None:
     with rasterio.open(path) as file:
         native = GeoBox(file.shape, file.transform, str(file.crs))
         truth = file.read(1)
-    bands = xc.CubeOptions(bands={"s2": ("B04",)})
     cube = xc.open_cube(
-        geobox=native, datetime="2020-06", sensors=("s2",), source=items, options=bands
+        geobox=native, datetime="2020-06", sensors=("s2",), source=items, bands=["B4"]
     )
     np.testing.assert_allclose(cube.s2.values[0, 0], truth / 10_000, rtol=1e-5)
 
@@ -294,7 +292,7 @@ def test_the_newest_processing_of_a_real_tile_wins(data_dir: Path) -> None:
         newest = max(group, key=lambda i: i.properties["s2:generation_time"])
         assert newest in kept
     month = str(found[0].datetime)[:7]
-    some = find_items(found, sensor=xc.S2, bbox=(-180, -90, 180, 90), datetime=month)
+    some = find_items(found, sensor=xc.S2, boxes=[(-180, -90, 180, 90)], datetime=month)
     assert 0 < len(some) < len(kept)
     assert {str(i.datetime)[:7] for i in some} == {month}
 
@@ -342,14 +340,14 @@ def test_periods_that_are_none(text: str) -> None:
             r"received none; the source has it there from 2023-06-02 to 2023-06-02",
         ),
         (
-            {"bbox": (9, 45.14, 9.01, 45.15), "options": None},
+            {"bbox": (9, 45.14, 9.01, 45.15), "bands": None},
             DataError,
-            r"assets for the Sentinel-2 bands.*without B02.*CubeOptions",
+            r"assets for the Sentinel-2 bands.*without B02.*bands=",
         ),
     ],
 )
 def test_bad_calls(items: list, call: dict, error: type, message: str) -> None:
-    arguments = {"datetime": "2021/2023", "source": items, "options": BANDS, **call}
+    arguments = {"datetime": "2021/2023", "source": items, "bands": BANDS, **call}
     with pytest.raises(error, match=message):
         xc.open_cube(**arguments)
 

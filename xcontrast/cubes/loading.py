@@ -1,130 +1,98 @@
-"""From STAC items to one sensor's array: grouped, loaded on a grid, made physical; all lazy."""
+"""From STAC items to one sensor's array: grouped, loaded on a grid, physical; lazy if chunked."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xcontrast.cubes.catalog import time_of
-from xcontrast.cubes.radiometry import INVALID_SCL, boa_offset, to_decibels, to_reflectance
+from xcontrast.cubes.options import CubeOptions
+from xcontrast.cubes.periods import time_of
+from xcontrast.cubes.radiometry import boa_offset, processing_baseline
+from xcontrast.cubes.reading import BandFile, ItemFiles, ItemParser, ReadSettings, SensorDriver
+from xcontrast.cubes.reports import READS
 from xcontrast.cubes.signing import choose_signer
 from xcontrast.errors import DataError, problem
-from xcontrast.sensors import S1, S2, SENSORS, Sensor
+from xcontrast.sensors import S1, Sensor
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
-    from pystac import Item
+    from pystac import Asset, Item
 
-__all__ = ["CubeOptions", "finish_sensor", "load_s1", "load_s2"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CubeOptions:
-    """What a cube is opened with beyond the call's own arguments."""
-
-    bands: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Bands by sensor, e.g. ``{"s2": ("B04", "B03", "B02")}``; by default the sensor's own."""
-    crs: str | int | None = None
-    """Of the grid made from a bbox; by default the UTM zone of its centre."""
-    max_cloud: float | None = None
-    """Leave out Sentinel-2 items with a higher ``eo:cloud_cover``, percent."""
-    invalid_scl: tuple[int, ...] = INVALID_SCL
-    """Scene classes of Sentinel-2 that become NaN."""
-    floor_db: float = -40.0
-    """Least Sentinel-1 value."""
-    orbit_state: Literal["ascending", "descending"] | None = None
-    """Keep only Sentinel-1 passes of this direction."""
-
-    def __post_init__(self) -> None:
-        known = {sensor.name: sensor for sensor in SENSORS}
-        wrong = [f"bands for {name}" for name in self.bands if name not in known]
-        if self.max_cloud is not None and not 0 <= self.max_cloud <= 100:
-            wrong.append(f"max_cloud={self.max_cloud}")
-        if self.orbit_state not in (None, "ascending", "descending"):
-            wrong.append(f"orbit_state={self.orbit_state!r}")
-        if wrong:
-            raise DataError(
-                problem(
-                    expected="options in their documented ranges, bands by 's1' and 's2'",
-                    received=", ".join(wrong),
-                    do="see the fields of xc.CubeOptions",
-                )
-            )
-        bands = {n: known[n].canonical_bands(list(names)) for n, names in self.bands.items()}
-        object.__setattr__(self, "bands", bands)
+__all__ = ["finish_sensor", "load_sensor"]
 
 
-def load_s1(
+def load_sensor(
+    sensor: Sensor,
     items: Sequence[Item],
     grid: GeoBox,
     *,
-    chunks: Mapping[str, int],
+    bands: Sequence[str],
+    chunks: Mapping[str, int] | None,
     source: Any,
+    on_error: Literal["raise", "nan"],
     options: CubeOptions,
 ) -> xr.Dataset:
-    """Load Sentinel-1 items as ``s1 (s1_time, s1_band, y, x)``, an orbit a time step, dB."""
-    bands = options.bands.get(S1.name, S1.bands)
-    keys = _assets(items[0], S1, bands)
-    groups = _group(items, [_passage(item) for item in items])
-    kinds = dict.fromkeys(keys.values(), ("float32", -32768.0))
-    loaded = _load(groups, grid, chunks, source, resampling="bilinear", kinds=kinds)
-    values = loaded.to_dataarray(S1.band)
-    if _is_decibels(items[0], keys[bands[0]]):
-        values = values.where(values > -1000).astype("float32")  # NaN and -32768 are no data.
-    else:
-        values = to_decibels(values, floor=options.floor_db)
-    first = [group[0].properties for group in groups]
-    values = values.assign_coords(
-        s1_orbit_state=("time", _text(p.get("sat:orbit_state", "unknown") for p in first)),
-        s1_relative_orbit=("time", [int(p.get("sat:relative_orbit", -1)) for p in first]),
-        s1_platform=("time", _text(p.get("platform", "unknown") for p in first)),
+    """Load the items of one sensor.
+
+    Parameters
+    ----------
+    sensor : Sensor
+        Whose items they are.
+    items : sequence of pystac.Item
+        At least one.
+    grid : GeoBox
+        Of the result.
+    bands : sequence of str
+        Canonical names.
+    chunks : mapping or None
+        Pixels of a dask chunk along y and x; None reads at once, without dask.
+    source : object
+        Where the items are from, for signing.
+    on_error : {"raise", "nan"}
+        What becomes of a file that is at fault.
+    options : CubeOptions
+        All the rest.
+
+    Returns
+    -------
+    Dataset
+        ``{sensor} ({sensor}_time, {sensor}_band, y, x)`` float32; a step is an orbit (Sentinel-1)
+        or a solar day (Sentinel-2).
+
+    Raises
+    ------
+    DataError
+        If no item has one of the bands.
+    """
+    keys = _passes(items) if sensor is S1 else _solar_days(items, grid)
+    groups = _group(items, keys)
+    items = [item for group in groups for item in group]
+    files = [_files(item, sensor, bands) for item in items]
+    _check_bands(sensor, bands, items, files)
+    sign = choose_signer(source, items) if options.sign == "auto" else options.sign
+    settings = ReadSettings(
+        reads=_name_reads(files, on_error, options),
+        sign=sign,
+        patience=options.patience,
+        on_error=on_error,
+        resampling=options.resampling,
+        floor_db=options.floor_db,
+        invalid_scl=options.invalid_scl,
     )
-    return finish_sensor(values.rename(time=S1.time), S1, bands, "dB")
-
-
-def load_s2(
-    items: Sequence[Item],
-    grid: GeoBox,
-    *,
-    chunks: Mapping[str, int],
-    source: Any,
-    options: CubeOptions,
-) -> xr.Dataset:
-    """Load Sentinel-2 items as ``s2 (s2_time, s2_band, y, x)``, a solar day a step, reflectance."""
-    bands = options.bands.get(S2.name, S2.bands)
-    keys = _assets(items[0], S2, bands)
-    scl = next((key for key in items[0].assets if key.lower() == "scl"), None)
-    kinds = dict.fromkeys(keys.values(), ("uint16", 0.0)) | ({scl: ("uint8", 0.0)} if scl else {})
-    resampling = {"*": "bilinear"} | ({scl: "nearest"} if scl else {})
-    shift = pd.Timedelta(grid.geographic_extent.centroid.coords[0][0] / 15, "h")
-    parts = []
-    # One load an offset, so that each item gets its own even where a day mixes baselines.
-    for offset in sorted({boa_offset(item.properties) for item in items}):
-        own = [item for item in items if boa_offset(item.properties) == offset]
-        groups = _group(own, [(time_of(item) + shift).date() for item in own])
-        loaded = _load(groups, grid, chunks, source, resampling=resampling, kinds=kinds)
-        bare = loaded[list(keys.values())].to_dataarray(S2.band)
-        values = to_reflectance(bare, offset=offset)
-        if scl:
-            values = values.where(~loaded[scl].isin(options.invalid_scl))
-        baselines = _text(", ".join(sorted({_baseline(i) for i in group})) for group in groups)
-        clouds = [np.mean([i.properties.get("eo:cloud_cover", np.nan) for i in g]) for g in groups]
-        days = [np.datetime64((time_of(group[0]) + shift).date(), "D") for group in groups]
-        parts.append(
-            values.assign_coords(
-                s2_cloud_cover=("time", np.array(clouds, float)),
-                s2_processing_baseline=("time", baselines),
-                day=("time", np.array(days)),
-            )
-        )
-    whole = parts[0] if len(parts) == 1 else _merge_days(parts)
-    return finish_sensor(whole.drop_vars("day").rename(time=S2.time), S2, bands, "1")
+    driver = SensorDriver(settings, ItemParser(sensor.name, sensor.band, files))
+    values = _load(groups, grid, chunks, sensor, files, driver)
+    facts = _pass_facts(groups) if sensor is S1 else _day_facts(groups)
+    values = values.assign_coords({name: ("time", column) for name, column in facts.items()})
+    units = "dB" if sensor is S1 else "1"
+    loaded = finish_sensor(values.rename(time=sensor.time), sensor, bands, units)
+    loaded.attrs[READS] = settings.reads
+    return loaded
 
 
 def finish_sensor(
@@ -151,7 +119,7 @@ def finish_sensor(
     values = values.transpose(..., sensor.band, "y", "x")
     # Text as objects: fixed-width strings have no settled form in Zarr 3.
     values = values.assign_coords({sensor.band: np.array(bands, object)})
-    if values.chunks is not None:
+    if values.chunks is not None and len(values.chunksizes[sensor.band]) > 1:
         # Not values.chunk(), which would make the coords lazy too.
         values = values.copy(data=values.data.rechunk({values.get_axis_num(sensor.band): -1}))
     quantity = "backscatter" if sensor is S1 else "surface reflectance"
@@ -160,49 +128,73 @@ def finish_sensor(
     return values.to_dataset(name=sensor.name)
 
 
-def _text(values: Any) -> np.ndarray:
-    return np.array([str(v) for v in values], object)
+def _load(
+    groups: Sequence[Sequence[Item]],
+    grid: GeoBox,
+    chunks: Mapping[str, int] | None,
+    sensor: Sensor,
+    files: Sequence[ItemFiles],
+    driver: SensorDriver,
+) -> xr.DataArray:
+    """Load groups of items as time steps; one source an item."""
+    import odc.stac
+
+    step = {item.id: number for number, group in enumerate(groups) for item in group}
+    items = [item for group in groups for item in group]
+    loaded = odc.stac.load(
+        [_bundle(item, sensor, own) for item, own in zip(items, files, strict=True)],
+        bands=[sensor.name],
+        geobox=grid,
+        chunks=None if chunks is None else {"time": 1, **chunks},
+        groupby=lambda item, _parsed, _index: step[item.id],
+        driver=driver,
+    )
+    times = pd.DatetimeIndex([time_of(group[0]) for group in groups]).tz_localize(None)
+    loaded = loaded.assign_coords(time=times.values.astype("datetime64[ns]"))
+    spatial = [dim for dim in loaded.dims if dim not in ("time", sensor.band)]
+    values: xr.DataArray = loaded.rename(dict(zip(spatial, ("y", "x"), strict=True)))[sensor.name]
+    return values
 
 
-def _baseline(item: Item) -> str:
-    return str(item.properties.get("s2:processing_baseline", "unknown"))
+def _bundle(item: Item, sensor: Sensor, files: ItemFiles) -> Item:
+    """Give an item with one asset, for all bands: the footprint is that of the finest."""
+    import pystac
+
+    own = [item.assets[band.asset] for band in files.bands if band is not None]
+    finest = min(own, key=_cell)
+    bundle = pystac.Item(
+        item.id, item.geometry, item.bbox, time_of(item).to_pydatetime(), item.properties,
+        stac_extensions=item.stac_extensions, collection="items",
+    )  # fmt: skip
+    href = next(band.href for band in files.bands if band is not None)
+    asset = pystac.Asset(href, media_type=pystac.MediaType.COG, extra_fields=finest.extra_fields)
+    bundle.add_asset(sensor.name, asset)
+    return bundle
 
 
-def _passage(item: Item) -> object:
-    facts = item.properties
-    # Without an orbit number, platform, direction and day tell passes apart: they are days apart.
-    day = facts.get("platform"), facts.get("sat:orbit_state"), time_of(item).date()
-    return facts.get("sat:absolute_orbit") or day
+def _cell(asset: Asset) -> float:
+    transform = asset.extra_fields.get("proj:transform")
+    return abs(float(transform[0])) if transform else 0.0
 
 
-def _is_decibels(item: Item, key: str) -> bool:
-    described = item.assets[key].extra_fields.get("raster:bands") or [{}]
-    return str(described[0].get("unit", "")).lower() == "db"
+def _files(item: Item, sensor: Sensor, bands: Sequence[str]) -> ItemFiles:
+    """Find the files of an item's bands."""
+    assets = _assets(item, sensor)
+    offset = 0.0 if sensor is S1 else float(boa_offset(item.properties, item.id))
+    found: list[BandFile | None] = []
+    for band in bands:
+        key = assets.get(band)
+        kind: Literal["numbers", "power", "decibels"] = "numbers"
+        if key is not None and sensor is S1:
+            kind = "decibels" if _is_decibels(item.assets[key]) else "power"
+        found.append((key and BandFile(key, _href(item, key), kind, offset)) or None)
+    scl = next((key for key in item.assets if key.lower() == "scl"), None)
+    classes = BandFile(scl, _href(item, scl), "classes") if scl and sensor is not S1 else None
+    return ItemFiles(item.id, tuple(found), classes)
 
 
-def _merge_days(parts: Sequence[xr.DataArray]) -> xr.DataArray:
-    """Join loads by solar day; where two have one, the later fills what the earlier lacks."""
-    steps = []
-    for day in sorted({day for part in parts for day in part.day.values}):
-        own = [p.isel(time=np.flatnonzero(p.day.values == day)) for p in parts]
-        own = sorted((p for p in own if p.sizes["time"]), key=lambda p: p.time.values[0])
-        step = reduce(lambda a, b: a.fillna(b.drop_vars(list(b.coords)).variable), own)
-        baselines = sorted({str(p.s2_processing_baseline.item()) for p in own})
-        step = step.assign_coords(s2_processing_baseline=("time", _text([", ".join(baselines)])))
-        steps.append(step)
-    return xr.concat(steps, "time")
-
-
-def _group(items: Sequence[Item], keys: Sequence[object]) -> list[list[Item]]:
-    """Group items by key, groups in order of their first time."""
-    groups: dict[object, list[Item]] = {}
-    for item, key in zip(items, keys, strict=True):
-        groups.setdefault(key, []).append(item)
-    return sorted(groups.values(), key=lambda group: time_of(group[0]))
-
-
-def _assets(item: Item, sensor: Sensor, bands: Sequence[str]) -> dict[str, str]:
-    """Asset key of each band."""
+def _assets(item: Item, sensor: Sensor) -> dict[str, str]:
+    """Asset key of each band that an item has."""
     by_band: dict[str, str] = {}
     for key, asset in item.assets.items():
         described = asset.extra_fields.get("eo:bands") or [{}]
@@ -210,47 +202,93 @@ def _assets(item: Item, sensor: Sensor, bands: Sequence[str]) -> dict[str, str]:
         found = next((b for b in map(sensor.canonical, filter(None, names)) if b), None)
         if found and (found not in by_band or key.lower() == found.lower()):
             by_band[found] = key
-    missing = [band for band in bands if band not in by_band]
-    if missing:
-        raise DataError(
-            problem(
-                expected=f"assets for the {sensor.title} bands {', '.join(bands)}",
-                received=f"{item.id}, without {', '.join(missing)}; it has "
-                f"{', '.join(item.assets)}",
-                do=f"ask for the bands that there are: "
-                f"options=xc.CubeOptions(bands={{'{sensor.name}': ...}})",
-            )
+    return by_band
+
+
+def _href(item: Item, key: str) -> str:
+    href = item.assets[key].get_absolute_href()
+    return href if href is not None else item.assets[key].href
+
+
+def _check_bands(
+    sensor: Sensor, bands: Sequence[str], items: Sequence[Item], files: Sequence[ItemFiles]
+) -> None:
+    """Refuse a band that no item has, and items that have none; single gaps are read as NaN."""
+    missing = [b for n, b in enumerate(bands) if all(own.bands[n] is None for own in files)]
+    bare = [item for item, own in zip(items, files, strict=True) if not any(own.bands)]
+    if not missing and not bare:
+        return
+    item = bare[0] if bare else items[0]
+    raise DataError(
+        problem(
+            expected=f"assets for the {sensor.title} bands {', '.join(bands)}",
+            received=f"{item.id}, without {', '.join(missing or bands)}; it has "
+            f"{', '.join(item.assets)}",
+            do=f"ask for the bands that there are: bands={{'{sensor.name}': ...}}",
         )
-    return {band: by_band[band] for band in bands}
-
-
-def _load(
-    groups: Sequence[Sequence[Item]],
-    grid: GeoBox,
-    chunks: Mapping[str, int],
-    source: Any,
-    *,
-    resampling: Any,
-    kinds: Mapping[str, tuple[str, float]],
-) -> xr.Dataset:
-    """Load groups of items as time steps; `kinds` gives dtype and nodata of each asset."""
-    import odc.stac
-
-    number = {id(item): n for n, group in enumerate(groups) for item in group}
-    items = [item for group in groups for item in group]
-    assets = {key: {"data_type": kind, "nodata": nodata} for key, (kind, nodata) in kinds.items()}
-    loaded = odc.stac.load(
-        items,
-        bands=list(kinds),
-        geobox=grid,
-        chunks={"time": 1, **chunks},
-        groupby=lambda item, _parsed, _index: number[id(item)],
-        resampling=resampling,
-        patch_url=choose_signer(source),
-        stac_cfg={str(item.collection_id): {"assets": assets} for item in items},
     )
-    times = pd.DatetimeIndex([time_of(group[0]) for group in groups]).tz_localize(None)
-    loaded = loaded.assign_coords(time=times.values.astype("datetime64[ns]"))
-    spatial = [dim for dim in loaded.dims if dim != "time"]
-    result: xr.Dataset = loaded.rename(dict(zip(spatial, ("y", "x"), strict=True)))
-    return result
+
+
+def _is_decibels(asset: Asset) -> bool:
+    described = asset.extra_fields.get("raster:bands") or [{}]
+    return str(described[0].get("unit", "")).lower() == "db"
+
+
+def _name_reads(files: Sequence[ItemFiles], on_error: str, options: CubeOptions) -> str:
+    """Name these files read in this way: the same in every process and session."""
+    digest = hashlib.sha256(f"{on_error} {options}".encode())
+    for own in files:
+        digest.update(repr(own).encode())
+    return f"xcontrast-{digest.hexdigest()[:16]}"
+
+
+def _group(items: Sequence[Item], keys: Sequence[object]) -> list[list[Item]]:
+    """Group items by key, groups in order of their first time."""
+    groups: dict[object, list[Item]] = {}
+    for item, key in zip(items, keys, strict=True):
+        groups.setdefault(key, []).append(item)
+    ordered = [sorted(group, key=lambda i: (time_of(i), i.id)) for group in groups.values()]
+    return sorted(ordered, key=lambda group: time_of(group[0]))
+
+
+def _passes(items: Sequence[Item]) -> list[object]:
+    # Without an orbit number, platform, direction and day tell passes apart: they are days apart.
+    return [
+        item.properties.get("sat:absolute_orbit")
+        or (
+            item.properties.get("platform"),
+            item.properties.get("sat:orbit_state"),
+            time_of(item).date(),
+        )
+        for item in items
+    ]
+
+
+def _solar_days(items: Sequence[Item], grid: GeoBox) -> list[object]:
+    shift = pd.Timedelta(grid.geographic_extent.centroid.coords[0][0] / 15, "h")
+    return [(time_of(item) + shift).date() for item in items]
+
+
+def _pass_facts(groups: Sequence[Sequence[Item]]) -> dict[str, npt.NDArray[Any]]:
+    first = [group[0].properties for group in groups]
+    return {
+        "s1_orbit_state": _text([p.get("sat:orbit_state", "unknown") for p in first]),
+        "s1_relative_orbit": np.array([int(p.get("sat:relative_orbit", -1)) for p in first]),
+        "s1_platform": _text([str(p.get("platform", "unknown")).lower() for p in first]),
+    }
+
+
+def _day_facts(groups: Sequence[Sequence[Item]]) -> dict[str, npt.NDArray[Any]]:
+    clouds = [[i.properties.get("eo:cloud_cover", np.nan) for i in group] for group in groups]
+    baselines = [
+        sorted({processing_baseline(i.properties, i.id) or "unknown" for i in group})
+        for group in groups
+    ]
+    return {
+        "s2_cloud_cover": np.array([np.mean(own) for own in clouds], float),
+        "s2_processing_baseline": _text([", ".join(own) for own in baselines]),
+    }
+
+
+def _text(values: Sequence[object]) -> npt.NDArray[Any]:
+    return np.array([str(value) for value in values], object)

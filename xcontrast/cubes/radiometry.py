@@ -5,6 +5,7 @@ Kernels end in ``_np`` and work on arrays; what acts on labelled arrays stays la
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,22 +16,56 @@ __all__ = [
     "INVALID_SCL",
     "boa_offset",
     "decibels_np",
+    "processing_baseline",
     "reflectance_np",
     "to_decibels",
-    "to_reflectance",
 ]
 
 INVALID_SCL = (0, 1, 3, 8, 9, 10)
 """Scene classes without a view of the ground: no data, saturated, shadow, clouds, cirrus."""
 
 
-def boa_offset(properties: dict[str, Any]) -> int:
+def processing_baseline(properties: dict[str, Any], name: str = "") -> str | None:
+    """Give the processing baseline of a Sentinel-2 product.
+
+    Parameters
+    ----------
+    properties : dict
+        Of a STAC item: ``s2:processing_baseline``, else ``processing:version``, else the product's
+        name in ``s2:product_uri`` or `name`, which has it as ``_N0509_``.
+    name : str, optional
+        Id of the item.
+
+    Returns
+    -------
+    str or None
+        ``"05.09"``; None where nothing tells.
+
+    Examples
+    --------
+    >>> processing_baseline({}, "S2A_MSIL2A_20220328T101031_N0400_R022_T32TPQ_20220328T152437")
+    '04.00'
+    """
+    for key in ("s2:processing_baseline", "processing:version"):
+        stated = str(properties.get(key, ""))
+        if re.fullmatch(r"\d{1,2}\.\d{1,2}", stated):
+            return stated
+    for product in (str(properties.get("s2:product_uri", "")), name):
+        found = re.search(r"_N(\d\d)(\d\d)_", product)
+        if found:
+            return ".".join(found.groups())
+    return None
+
+
+def boa_offset(properties: dict[str, Any], name: str = "") -> int:
     """Give the offset of a Level-2A product's digital numbers.
 
     Parameters
     ----------
     properties : dict
         Of a STAC item.
+    name : str, optional
+        Its id.
 
     Returns
     -------
@@ -39,7 +74,8 @@ def boa_offset(properties: dict[str, Any]) -> int:
 
     Notes
     -----
-    Dates do not tell: old scenes are processed again with new baselines.
+    Dates do not tell: old scenes are processed again with new baselines. Without a baseline the
+    offset is taken as 0; ``open_cube`` says so.
 
     References
     ----------
@@ -53,8 +89,8 @@ def boa_offset(properties: dict[str, Any]) -> int:
     """
     if properties.get("earthsearch:boa_offset_applied"):
         return 0
-    baseline = properties.get("s2:processing_baseline", properties.get("processing:version", 0))
-    return -1000 if float(baseline) >= 4 else 0
+    baseline = processing_baseline(properties, name)
+    return -1000 if baseline is not None and float(baseline) >= 4 else 0
 
 
 def reflectance_np(numbers: npt.NDArray[Any], *, offset: float) -> npt.NDArray[np.float32]:
@@ -68,23 +104,6 @@ def decibels_np(power: npt.NDArray[Any], *, floor: float) -> npt.NDArray[np.floa
     known = np.isfinite(power) & (power > 0)
     safe = np.where(known, power, 1).astype(np.float32)
     return np.where(known, np.maximum(10 * np.log10(safe), np.float32(floor)), np.float32(np.nan))
-
-
-def to_reflectance(numbers: xr.DataArray, *, offset: float) -> xr.DataArray:
-    """Turn Level-2A digital numbers into reflectance, lazily.
-
-    Parameters
-    ----------
-    numbers : DataArray, uint16
-        Digital numbers, 0 where there is no data.
-    offset : float
-        See :func:`boa_offset`.
-
-    Returns
-    -------
-    DataArray, float32
-    """
-    return _apply(reflectance_np, numbers, offset=offset)
 
 
 def to_decibels(power: xr.DataArray, *, floor: float) -> xr.DataArray:
@@ -101,11 +120,11 @@ def to_decibels(power: xr.DataArray, *, floor: float) -> xr.DataArray:
     -------
     DataArray, float32, dB
     """
-    return _apply(decibels_np, power, floor=floor)
-
-
-def _apply(kernel: Any, values: xr.DataArray, **options: float) -> xr.DataArray:
     result: xr.DataArray = xr.apply_ufunc(
-        kernel, values, kwargs=options, dask="parallelized", output_dtypes=[np.float32]
+        decibels_np,
+        power,
+        kwargs={"floor": floor},
+        dask="parallelized",
+        output_dtypes=[np.float32],
     )
     return result

@@ -1,0 +1,271 @@
+"""What a cube holds, said before a byte of it is read."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xcontrast.cubes.periods import time_of
+from xcontrast.cubes.radiometry import processing_baseline
+from xcontrast.cubes.sources import Box
+from xcontrast.sensors import S1, S2, SENSORS, Sensor
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+    from pystac import Item
+
+__all__ = ["FACTS", "Facts", "describe", "gather_facts"]
+
+FACTS = "xcontrast_facts"
+"""Attribute of a cube: what only its items tell, as JSON."""
+FINE, MIDDLE = ("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A", "B11", "B12")
+PAIR_TOLERANCE = np.timedelta64(3, "D")
+
+
+class Facts:
+    """Facts of a cube, for people: text, and a table in a notebook."""
+
+    def __init__(self, title: str, rows: Sequence[tuple[str, str]], notes: Sequence[str]) -> None:
+        self.title = title
+        self.rows = tuple(rows)
+        self.notes = tuple(notes)
+
+    def __repr__(self) -> str:
+        width = max((len(name) for name, _ in self.rows), default=0) + 2
+        lines = [self.title, *(f"  {name:<{width}}{text}" for name, text in self.rows)]
+        lines += [f"  {'Note':<{width}}{note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Give a table that takes its colours from the notebook: light or dark, without scripts."""
+        cell = "text-align:left; padding:.15em .8em .15em 0; vertical-align:top"
+        rows = [*self.rows, *(("Note", note) for note in self.notes)]
+        body = "".join(
+            f'<tr><th style="{cell}">{html.escape(name)}</th>'
+            f'<td style="{cell}">{html.escape(text)}</td></tr>'
+            for name, text in rows
+        )
+        return (
+            f'<div><strong>{html.escape(self.title)}</strong><table style="margin:.3em 0">'
+            f"<tbody>{body}</tbody></table></div>"
+        )
+
+
+def gather_facts(
+    items: Mapping[str, Sequence[Item]],
+    bands: Mapping[str, Sequence[str]],
+    grid: GeoBox,
+    areas: Sequence[Box],
+) -> str:
+    """Gather what only the items tell.
+
+    Parameters
+    ----------
+    items : mapping of sequence of pystac.Item
+        By sensor.
+    bands : mapping of sequence of str
+        By sensor.
+    grid : GeoBox
+        Of the cube.
+    areas : sequence of tuple of float
+        The grid in degrees.
+
+    Returns
+    -------
+    str
+        JSON: items by sensor, bytes to read, notes.
+    """
+    import shapely
+
+    area = shapely.union_all([shapely.box(*box) for box in areas])
+    facts: dict[str, Any] = {"items": {}, "source_bytes": 0, "notes": []}
+    for sensor in SENSORS:
+        own = list(items.get(sensor.name, ()))
+        if not own:
+            continue
+        shares = _shares(own, area)
+        pixels = abs(grid.shape[0] * grid.shape[1] * grid.resolution.x * grid.resolution.y)
+        if grid.crs is not None and grid.crs.geographic:
+            pixels *= 111_320**2 * np.cos(np.radians(area.centroid.y))
+        facts["items"][sensor.name] = len(own)
+        facts["source_bytes"] += int(shares.sum() * pixels / 100 * _bytes(sensor, bands))
+        facts["notes"] += _warn_of(sensor, own, shares, grid)
+    return json.dumps(facts)
+
+
+def describe(cube: xr.Dataset) -> Facts:
+    """Describe a cube; nothing is read.
+
+    Parameters
+    ----------
+    cube : Dataset
+        From ``open_cube`` or ``as_cube``, or a part of one.
+
+    Returns
+    -------
+    Facts
+        Prints its place, dates, gaps, size, tasks and what to know of its items.
+    """
+    present = [sensor for sensor in SENSORS if sensor.name in cube]
+    if not present:
+        return Facts("Dataset without s1 or s2", [], [])
+    items = json.loads(cube.attrs.get(FACTS, "{}"))
+    rows = [("Grid", _grid_line(cube))]
+    rows += [(s.title, _sensor_line(cube[s.name], s, items)) for s in present]
+    if S1.time in cube.dims and S2.time in cube.dims:
+        rows.append(("Pairs", _pairs_line(cube)))
+    rows.append(("Size", _size_line(cube, present, items)))
+    return Facts(str(cube.attrs.get("title", "Dataset")), rows, items.get("notes", []))
+
+
+def _grid_line(cube: xr.Dataset) -> str:
+    import odc.geo.xr  # noqa: F401  (registers .odc)
+
+    height, width = cube.sizes.get("y", 0), cube.sizes.get("x", 0)
+    grid = cube.odc.geobox
+    if grid is None or grid.crs is None:
+        return f"{width:,} × {height:,} px, not georeferenced"
+    unit = "°" if grid.crs.geographic else "m"
+    box = grid.geographic_extent.boundingbox
+    east, north = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+    middle = f"{abs(north):.2f}° {'NS'[north < 0]} {abs(east):.2f}° {'EW'[east < 0]}"
+    cell = f"{abs(grid.resolution.x):g} {unit}"
+    return f"{width:,} × {height:,} px of {cell} around {middle}, {grid.crs}"
+
+
+def _sensor_line(values: xr.DataArray, sensor: Sensor, items: Mapping[str, Any]) -> str:
+    bands = ", ".join(map(str, values[sensor.band].values))
+    if sensor.time not in values.dims:
+        return bands
+    times = pd.DatetimeIndex(values[sensor.time].values)
+    steps = "passes" if sensor is S1 else "days"
+    parts = [f"{len(times)} {steps}"]
+    if len(times):
+        parts[0] += f", {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
+    if len(times) > 1:
+        gaps = times[1:] - times[:-1]
+        widest = int(gaps.argmax())
+        parts.append(f"longest gap {gaps[widest].days} d from {times[widest]:%Y-%m-%d}")
+    if sensor is S1 and "s1_relative_orbit" in values.coords:
+        orbits = values.s1_relative_orbit.to_series().astype(int)
+        states = values.s1_orbit_state.values
+        named = sorted({(n, str(state)) for n, state in zip(orbits, states, strict=True)})
+        parts.append("orbits " + ", ".join(f"{n} {state}" for n, state in named[:6]))
+    if sensor is S2 and "s2_cloud_cover" in values.coords and len(times):
+        cloud = float(np.nanmean(values.s2_cloud_cover)) if len(times) else np.nan
+        parts.append(f"mean cloud {cloud:.0f} %")
+    if sensor.name in items.get("items", {}):
+        parts.append(f"{items['items'][sensor.name]} items")
+    return "; ".join([*parts, bands])
+
+
+def _pairs_line(cube: xr.Dataset) -> str:
+    passes, days = cube[S1.time].values, cube[S2.time].values
+    if not len(passes) or not len(days):
+        return "none: a sensor has no date"
+    nearest = np.abs(days[:, None] - passes).min(1)
+    return f"{int((nearest <= PAIR_TOLERANCE).sum())} of {len(days)} Sentinel-2 days have a " + (
+        "Sentinel-1 pass within 3 days"
+    )
+
+
+def _size_line(cube: xr.Dataset, present: Sequence[Sensor], items: Mapping[str, Any]) -> str:
+    line = f"{_amount(sum(cube[s.name].nbytes for s in present))} in memory"
+    if "source_bytes" in items:
+        line += f"; the whole cube reads at most {_amount(items['source_bytes'])}, less compressed"
+    chunked = [cube[s.name] for s in present if cube[s.name].chunks is not None]
+    if chunked:
+        tasks = sum(len(values.data.dask) for values in chunked)
+        sides = [max(own) for own in max(chunked, key=_chunk_size).chunks or ()]
+        size = _amount(4 * float(math.prod(sides)))
+        line += f"; {tasks:,} tasks, chunks up to {' × '.join(map(str, sides))} ({size})"
+    return line
+
+
+def _chunk_size(values: xr.DataArray) -> int:
+    return math.prod(max(own) for own in values.chunks or ())
+
+
+def _amount(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
+def _shares(items: Sequence[Item], area: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Give the share of the area that each item covers."""
+    import shapely
+
+    boxes = [shapely.box(*_flat(item.bbox)) if item.bbox else area for item in items]
+    outlines = shapely.from_geojson(
+        [json.dumps(i.geometry) if i.geometry else shapely.to_geojson(b)
+         for i, b in zip(items, boxes, strict=True)]
+    )  # fmt: skip
+    covered = shapely.area(shapely.intersection(shapely.make_valid(outlines), area))
+    result: np.ndarray[Any, np.dtype[np.float64]] = covered / area.area
+    return result
+
+
+def _flat(box: Sequence[float]) -> Sequence[float]:
+    return [*box[:2], *box[3:5]] if len(box) == 6 else box
+
+
+def _bytes(sensor: Sensor, bands: Mapping[str, Sequence[str]]) -> float:
+    """Give the bytes of a 10 m pixel at the source, each band at its own resolution."""
+    own = bands[sensor.name]
+    if sensor is S1:
+        return 4.0 * len(own)
+    return 0.25 + sum(2 if b in FINE else 2 / 4 if b in MIDDLE else 2 / 36 for b in own)
+
+
+def _warn_of(
+    sensor: Sensor,
+    items: Sequence[Item],
+    shares: np.ndarray[Any, np.dtype[np.float64]],
+    grid: GeoBox,
+) -> list[str]:
+    """Say what a person should know of the items before they use them."""
+    notes = []
+    steps = pd.Series(shares).groupby([time_of(item).date() for item in items]).sum()
+    partial = int((steps < 0.5).sum())
+    if partial:
+        notes.append(f"{sensor.title}: {partial} dates cover less than half of the area")
+    zones = {_epsg(item) for item in items} - {str(grid.crs.epsg if grid.crs else None), ""}
+    if zones:
+        notes.append(
+            f"{sensor.title}: items in EPSG {', '.join(sorted(zones))} are resampled to the grid"
+        )
+    if sensor is S1:
+        orbits = {item.properties.get("sat:relative_orbit") for item in items}
+        platforms = {str(item.properties.get("platform")).lower() for item in items}
+        if len(orbits) > 1:
+            notes.append(f"{sensor.title}: {len(orbits)} orbits see from different sides; each "
+                         "pass is a time of its own")  # fmt: skip
+        if len(platforms) > 1:
+            notes.append(f"{sensor.title}: {', '.join(sorted(platforms))} may lie apart by pixels; "
+                         "cube.contrast.measure_shifts() tells")  # fmt: skip
+        return notes
+    unknown = [i for i in items if processing_baseline(i.properties, i.id) is None]
+    if unknown:
+        notes.append(f"{sensor.title}: {len(unknown)} items without a processing baseline are "
+                     "taken to have no offset")  # fmt: skip
+    if not all(any(key.lower() == "scl" for key in item.assets) for item in items):
+        notes.append(f"{sensor.title}: without SCL assets clouds are not masked")
+    return notes
+
+
+def _epsg(item: Item) -> str:
+    for facts in (item.properties, *(asset.extra_fields for asset in item.assets.values())):
+        code = facts.get("proj:code") or facts.get("proj:epsg")
+        if code:
+            return str(code).removeprefix("EPSG:")
+    return ""

@@ -1,0 +1,252 @@
+"""Where items come from: a STAC API, a static catalog, or a person's own list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from xcontrast.cubes.periods import Period, time_of
+from xcontrast.cubes.signing import PLANETARY_COMPUTER
+from xcontrast.errors import SourceError, problem
+from xcontrast.sensors import Sensor
+
+if TYPE_CHECKING:
+    from pystac import Item
+    from pystac_client import Client
+
+__all__ = ["Box", "ItemList", "Source", "SourceLike", "StacApi", "open_source"]
+
+Box = tuple[float, float, float, float]
+WORLD = (-180.0, -90.0, 180.0, 90.0)
+TIMEOUT = 30.0
+"""Seconds until a request to an API is given up; it is made again up to five times."""
+
+
+class Source(Protocol):
+    """Finds items."""
+
+    local: bool
+    """Whether a search costs nothing."""
+
+    def search(
+        self, sensor: Sensor, *, bbox: Box, period: Period, max_cloud: float | None = None
+    ) -> list[Item]:
+        """Find the items of a sensor that meet a box and a period, in any order."""
+        ...
+
+
+SourceLike = str | Path | Iterable["Item"] | Source | None
+
+
+def open_source(source: SourceLike) -> Source:
+    """Open a source, to search it several times.
+
+    Parameters
+    ----------
+    source : None, str, path, iterable of pystac.Item or Source
+        None for the Planetary Computer; the address of a STAC API; the path or address of a
+        static catalog, collection or item collection; or items.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    SourceError
+        If it is no catalog or cannot be reached.
+    """
+    if isinstance(source, StacApi | ItemList):
+        return source
+    if source is not None and not isinstance(source, str | Path):
+        return ItemList(source)  # type: ignore[arg-type]
+    address = str(PLANETARY_COMPUTER if source is None else source)
+    if address.startswith(("http://", "https://")):
+        api = _open_api(address)
+        if api is not None:
+            return api
+    elif "://" not in address:
+        # Links of a catalog are relative to it, not to where this process happens to be.
+        address = str(Path(address).resolve())
+    return _open_catalog(address)
+
+
+def _open_catalog(address: str) -> ItemList:
+    import pystac
+
+    try:
+        top = _read_stac(address)
+        if isinstance(top, pystac.Item):
+            return ItemList([top])
+        if isinstance(top, pystac.Catalog):
+            return ItemList(top.get_items(recursive=True))
+        return ItemList(top)
+    except Exception as error:
+        # pystac raises whatever its reader met: OSError, JSON and key errors alike.
+        raise SourceError(
+            problem(
+                expected="a STAC API, a static catalog (catalog.json) or a list of items",
+                received=f"{address} ({type(error).__name__}: {error})",
+                do="check the address, and that it can be reached from here",
+            )
+        ) from error
+
+
+def _read_stac(address: str) -> Any:
+    import pystac
+    from pystac.stac_io import StacIO
+
+    text = StacIO.default().read_text(address)
+    # A search result saved to a file: pystac reads that apart from the other kinds.
+    if json.loads(text).get("type") == "FeatureCollection":
+        return pystac.ItemCollection.from_file(address)
+    return pystac.read_file(address)
+
+
+class ItemList:
+    """Items at hand, found by box and time without a loop over them.
+
+    Parameters
+    ----------
+    items : iterable of pystac.Item
+        Of any sensors.
+    """
+
+    local = True
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.items: list[Item] = list(items)
+        boxes = [_box_of(item) for item in self.items]
+        self._boxes = np.array(boxes, float).reshape(-1, 4)
+        self._times = pd.DatetimeIndex([time_of(item) for item in self.items], tz="UTC")
+        self._names = [str(item.collection_id or item.id) for item in self.items]
+
+    def search(
+        self, sensor: Sensor, *, bbox: Box, period: Period, max_cloud: float | None = None
+    ) -> list[Item]:
+        """Find the items of a sensor that meet a box and a period."""
+        west, south, east, north = self._boxes.T
+        # A box with west > east runs across the antimeridian.
+        lies = np.where(
+            west <= east, (west < bbox[2]) & (east > bbox[0]), (west < bbox[2]) | (east > bbox[0])
+        )
+        found = lies & (south < bbox[3]) & (north > bbox[1])
+        start, end = period
+        if start is not None:
+            found &= self._times >= start
+        if end is not None:
+            found &= self._times <= end
+        own = [self.items[n] for n in np.flatnonzero(found) if sensor.owns(self._names[n])]
+        if max_cloud is not None:
+            own = [item for item in own if item.properties.get("eo:cloud_cover", 0) <= max_cloud]
+        return own
+
+
+def _box_of(item: Item) -> Box:
+    box = item.bbox
+    if not box:
+        return WORLD
+    west, south = box[:2]
+    east, north = box[3:5] if len(box) == 6 else box[2:4]
+    if east - west > 180 and item.geometry:
+        # Some catalogs box a footprint across the antimeridian as the whole width of the world.
+        longitudes = _longitudes(item.geometry["coordinates"])
+        positive, negative = longitudes[longitudes > 0], longitudes[longitudes < 0]
+        if len(positive) and len(negative) and positive.min() - negative.max() > 180:
+            return float(positive.min()), south, float(negative.max()), north
+    return west, south, east, north
+
+
+def _longitudes(coordinates: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if isinstance(coordinates[0], int | float):
+        return np.array([coordinates[0]], float)
+    return np.concatenate([_longitudes(part) for part in coordinates])
+
+
+class StacApi:
+    """A STAC API; asked again where it is busy.
+
+    Parameters
+    ----------
+    client : pystac_client.Client
+        An open one.
+    """
+
+    local = False
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._names: dict[str, list[str]] = {}
+        self._filters = client.conforms_to("FILTER")
+
+    def search(
+        self, sensor: Sensor, *, bbox: Box, period: Period, max_cloud: float | None = None
+    ) -> list[Item]:
+        """Find the items of a sensor that meet a box and a period."""
+        from pystac_client.exceptions import APIError
+
+        start, end = (None if moment is None else moment.isoformat() for moment in period)
+        limits: dict[str, Any] = {}
+        if max_cloud is not None and self._filters:
+            cover = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud]}
+            limits = {"filter": cover, "filter_lang": "cql2-json"}
+        try:
+            names = self._collections(sensor)
+            if not names:
+                return []
+            found = self._client.search(
+                collections=names, bbox=bbox, datetime=f"{start or '..'}/{end or '..'}", limit=250,
+                **limits,
+            )  # fmt: skip
+            items = list(found.items())
+        except (APIError, OSError) as error:
+            raise _unreachable(self._client.get_self_href() or "the STAC API", error) from error
+        if max_cloud is None:
+            return items
+        return [item for item in items if item.properties.get("eo:cloud_cover", 0) <= max_cloud]
+
+    def _collections(self, sensor: Sensor) -> list[str]:
+        if sensor.name not in self._names:
+            ids = [collection.id for collection in self._client.get_collections()]
+            names = [name for name in ids if sensor.owns(name)]
+            self._names[sensor.name] = [sensor.collection] if sensor.collection in names else names
+        return self._names[sensor.name]
+
+
+def _open_api(address: str) -> StacApi | None:
+    """Open an API; None where the address is something else."""
+    from pystac_client import Client
+    from pystac_client.exceptions import APIError
+    from pystac_client.stac_api_io import StacApiIO
+    from urllib3.util.retry import Retry
+
+    retry = Retry(
+        total=5,
+        connect=2,
+        backoff_factor=0.5,
+        backoff_jitter=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=None,
+    )
+    try:
+        client = Client.open(address, stac_io=StacApiIO(max_retries=retry, timeout=TIMEOUT))
+        return StacApi(client) if client.conforms_to("ITEM_SEARCH") else None
+    except (APIError, OSError) as error:
+        raise _unreachable(address, error) from error
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _unreachable(address: str, error: Exception) -> SourceError:
+    return SourceError(
+        problem(
+            expected="a STAC API that answers",
+            received=f"{address} ({type(error).__name__}: {error})",
+            do="check the address and the network, then try again",
+        )
+    )
