@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
+from xcontrast.cubes.facts import describe
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
 from xcontrast.heads.head import fit
@@ -42,10 +43,16 @@ def delegate(func: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Any, 
 
 @xr.register_dataset_accessor("contrast")  # type: ignore[no-untyped-call]
 class DatasetContrast:
-    """Pairs, chips, pretraining, embeddings and maps of a Dataset."""
+    """Pairs, chips, pretraining, embeddings and maps of a Dataset; prints what a cube holds."""
 
     def __init__(self, obj: xr.Dataset) -> None:
         self._obj = obj
+
+    def __repr__(self) -> str:
+        return repr(describe(self._obj))
+
+    def _repr_html_(self) -> str:
+        return describe(self._obj)._repr_html_()
 
     pairs = delegate(pairs)
     chips = delegate(chips)

@@ -1,11 +1,5 @@
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +9,9 @@ import pytest
 import rasterio
 import xarray as xr
 from archives import ORIGIN, item, ssl4eo_items, write_band
+from servers import serve_api
 
 import xcontrast as xc
-from xcontrast.cubes.catalog import find_items, newest_processing
 from xcontrast.cubes.periods import parse_period
 from xcontrast.errors import DataError, SourceError
 
@@ -177,35 +171,12 @@ def _catalog(items: list[pystac.Item], folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def server(items: list, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real STAC API over the items."""
-    folder = tmp_path_factory.mktemp("api")
     # An address without a scheme would be taken as the server's own.
     for found in (served := [i.clone() for i in items]):
         for asset in found.assets.values():
             asset.href = f"file://{asset.href}"
-    collection = {
-        "type": "FeatureCollection",
-        "features": [i.to_dict(include_self_link=False) for i in served],
-    }
-    (folder / "items.json").write_text(json.dumps(collection))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = Path(sys.executable).parent / "rustac"
-    process = subprocess.Popen(
-        [str(command), "serve", "--addr", f"127.0.0.1:{port}", str(folder / "items.json")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
-    yield url
-    process.kill()
-    process.wait()
+    with serve_api(served, tmp_path_factory.mktemp("api")) as address:
+        yield address
 
 
 def test_a_static_catalog_an_api_and_items_give_one_cube(
@@ -278,23 +249,6 @@ def test_real_embeddings_keep_crs_and_coordinates(data_dir: Path, tmp_path: Path
         values = emb[sensor].isel({f"{sensor}_time": 0}).values
         assert np.isfinite(values[:, 20:-20, 20:-20]).all()
         np.testing.assert_array_equal(emb[sensor][f"{sensor}_time"], cube[f"{sensor}_time"])
-
-
-def test_the_newest_processing_of_a_real_tile_wins(data_dir: Path) -> None:
-    path = data_dir / "pc_stac" / "sentinel-2-l2a.1000-colorado-2024.items.json"
-    found = list(pystac.ItemCollection.from_file(str(path)))
-    kept = newest_processing(found)
-    assert len(found) - len(kept) == 13
-    by_key: dict[tuple, list[pystac.Item]] = {}
-    for i in found:
-        by_key.setdefault((i.properties["s2:mgrs_tile"], i.datetime), []).append(i)
-    for group in by_key.values():
-        newest = max(group, key=lambda i: i.properties["s2:generation_time"])
-        assert newest in kept
-    month = str(found[0].datetime)[:7]
-    some = find_items(found, sensor=xc.S2, boxes=[(-180, -90, 180, 90)], datetime=month)
-    assert 0 < len(some) < len(kept)
-    assert {str(i.datetime)[:7] for i in some} == {month}
 
 
 def test_real_radar_in_radar_geometry_is_refused(data_dir: Path) -> None:

@@ -137,7 +137,8 @@ def _grid_line(cube: xr.Dataset) -> str:
     east, north = (box.left + box.right) / 2, (box.bottom + box.top) / 2
     middle = f"{abs(north):.2f}° {'NS'[north < 0]} {abs(east):.2f}° {'EW'[east < 0]}"
     cell = f"{abs(grid.resolution.x):g} {unit}"
-    return f"{width:,} × {height:,} px of {cell} around {middle}, {grid.crs}"
+    name = f"EPSG:{grid.crs.epsg}" if grid.crs.epsg else grid.crs.to_wkt().split('"')[1]
+    return f"{width:,} × {height:,} px of {cell} around {middle}, {name}"
 
 
 def _sensor_line(values: xr.DataArray, sensor: Sensor, items: Mapping[str, Any]) -> str:

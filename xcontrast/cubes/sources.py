@@ -24,7 +24,9 @@ __all__ = ["Box", "ItemList", "Source", "SourceLike", "StacApi", "open_source"]
 Box = tuple[float, float, float, float]
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 TIMEOUT = 30.0
-"""Seconds until a request to an API is given up; it is made again up to five times."""
+"""Seconds until a request to an API is given up."""
+ATTEMPTS = 5
+"""How often it is made again."""
 
 
 class Source(Protocol):
@@ -190,7 +192,6 @@ class StacApi:
         """Find the items of a sensor that meet a box and a period."""
         from pystac_client.exceptions import APIError
 
-        start, end = (None if moment is None else moment.isoformat() for moment in period)
         limits: dict[str, Any] = {}
         if max_cloud is not None and self._filters:
             cover = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud]}
@@ -200,9 +201,8 @@ class StacApi:
             if not names:
                 return []
             found = self._client.search(
-                collections=names, bbox=bbox, datetime=f"{start or '..'}/{end or '..'}", limit=250,
-                **limits,
-            )  # fmt: skip
+                collections=names, bbox=bbox, datetime=_interval(period), limit=250, **limits
+            )
             items = list(found.items())
         except (APIError, OSError) as error:
             raise _unreachable(self._client.get_self_href() or "the STAC API", error) from error
@@ -218,6 +218,13 @@ class StacApi:
         return self._names[sensor.name]
 
 
+def _interval(period: Period) -> str | None:
+    if period == (None, None):
+        return None
+    ends = [".." if m is None else m.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for m in period]
+    return "/".join(ends)
+
+
 def _open_api(address: str) -> StacApi | None:
     """Open an API; None where the address is something else."""
     from pystac_client import Client
@@ -226,7 +233,7 @@ def _open_api(address: str) -> StacApi | None:
     from urllib3.util.retry import Retry
 
     retry = Retry(
-        total=5,
+        total=ATTEMPTS,
         connect=2,
         backoff_factor=0.5,
         backoff_jitter=0.5,
