@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from xcontrast.cubes import land, rounds
-from xcontrast.cubes.locations.land import homogeneous, is_land
 from xcontrast.cubes.locations import can_redraw, redraw, sample_locations
+from xcontrast.cubes.locations.land import homogeneous, is_land
 from xcontrast.cubes.locations.proposals import lay_lattice, read_cities
 from xcontrast.cubes.locations.regions import area_of, contains, cover, read_region, to_unit
 from xcontrast.errors import DataError, SourceError

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-__all__ = ["choose_bands", "open_cube"]
+__all__ = ["choose_bands", "choose_sensors", "open_cube"]
 
 
 def open_cube(
@@ -102,7 +102,7 @@ def open_cube(
 
     options = options or CubeOptions()
     _check(max_cloud, on_error)
-    chosen = [_sensor(name) for name in sensors]
+    chosen = choose_sensors(sensors)
     by_sensor = choose_bands(bands, chosen)
     grid = choose_grid(bbox, geobox, resolution, options.crs)
     areas = areas_of(grid)
@@ -188,13 +188,25 @@ def _check(max_cloud: float | None, on_error: str) -> None:
         )
 
 
-def _sensor(name: str) -> Sensor:
-    for sensor in SENSORS:
-        if sensor.name == name:
-            return sensor
-    raise DataError(
-        problem(expected="sensors 's1' and/or 's2'", received=repr(name), do="use those names")
-    )
+def choose_sensors(names: Sequence[str]) -> list[Sensor]:
+    """Give the sensors of names, in the order in which a cube holds them.
+
+    Raises
+    ------
+    DataError
+        If one is unknown, or there is none.
+    """
+    given = [names] if isinstance(names, str) else list(names)
+    unknown = set(given) - {sensor.name for sensor in SENSORS}
+    if unknown or not given:
+        raise DataError(
+            problem(
+                expected="sensors 's1' and/or 's2'",
+                received=", ".join(map(repr, sorted(unknown))) or "none",
+                do="use those names",
+            )
+        )
+    return [sensor for sensor in SENSORS if sensor.name in given]
 
 
 def _keep(items: list[Item], sensor: Sensor, options: CubeOptions) -> list[Item]:

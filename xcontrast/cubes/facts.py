@@ -15,16 +15,19 @@ import xarray as xr
 from xcontrast.cubes.periods import time_of
 from xcontrast.cubes.radiometry import processing_baseline
 from xcontrast.cubes.sources import Box
+from xcontrast.cubes.zones import epsg_of
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-__all__ = ["FACTS", "Facts", "describe", "gather_facts"]
+__all__ = ["FACTS", "SUMMARY", "Facts", "describe", "gather_facts"]
 
 FACTS = "xcontrast_facts"
 """Attribute of a cube: what only its items tell, as JSON."""
+SUMMARY = "xcontrast_summary"
+"""Attribute of a collection: what was accepted and rejected, as JSON."""
 FINE, MIDDLE = ("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A", "B11", "B12")
 PAIR_TOLERANCE = np.timedelta64(3, "D")
 
@@ -116,13 +119,19 @@ def describe(cube: xr.Dataset) -> Facts:
     present = [sensor for sensor in SENSORS if sensor.name in cube]
     if not present:
         return Facts("Dataset without s1 or s2", [], [])
+    title = str(cube.attrs.get("title", "Dataset"))
     items = json.loads(cube.attrs.get(FACTS, "{}"))
+    if "location" in cube.dims:
+        rows = [("Places", _places_line(cube))]
+        rows += [(s.title, _dates_line(cube, s)) for s in present]
+        rows.append(("Size", _size_line(cube, present, items)))
+        return Facts(title, rows, _tell_rejected(cube))
     rows = [("Grid", _grid_line(cube))]
     rows += [(s.title, _sensor_line(cube[s.name], s, items)) for s in present]
     if S1.time in cube.dims and S2.time in cube.dims:
         rows.append(("Pairs", _pairs_line(cube)))
     rows.append(("Size", _size_line(cube, present, items)))
-    return Facts(str(cube.attrs.get("title", "Dataset")), rows, items.get("notes", []))
+    return Facts(title, rows, items.get("notes", []))
 
 
 def _grid_line(cube: xr.Dataset) -> str:
@@ -139,6 +148,36 @@ def _grid_line(cube: xr.Dataset) -> str:
     cell = f"{abs(grid.resolution.x):g} {unit}"
     name = f"EPSG:{grid.crs.epsg}" if grid.crs.epsg else grid.crs.to_wkt().split('"')[1]
     return f"{width:,} × {height:,} px of {cell} around {middle}, {name}"
+
+
+def _places_line(cube: xr.Dataset) -> str:
+    line = f"{cube.sizes['location']:,} of {cube.sizes.get('x', 0)} × {cube.sizes.get('y', 0)} px"
+    if "lon" in cube.coords and cube.sizes["location"]:
+        line += (
+            f", {float(cube.lat.min()):.1f} to {float(cube.lat.max()):.1f}° N, "
+            f"{float(cube.lon.min()):.1f} to {float(cube.lon.max()):.1f}° E"
+        )
+    return line
+
+
+def _dates_line(cube: xr.Dataset, sensor: Sensor) -> str:
+    line = ", ".join(map(str, cube[sensor.band].values))
+    if "date" in cube[sensor.name].dims:
+        line = f"{cube.sizes['date']} dates; {line}"
+    if sensor.time in cube.coords and cube[sensor.time].size:
+        first, last = (pd.Timestamp(f(cube[sensor.time].values)) for f in (np.min, np.max))
+        line = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}, {line}"
+    return line
+
+
+def _tell_rejected(cube: xr.Dataset) -> list[str]:
+    summary = json.loads(cube.attrs.get(SUMMARY, "{}"))
+    if not summary:
+        return []
+    notes = [f"{summary['accepted']:,} of {summary['locations']:,} places accepted"]
+    counts = summary["rejected_draws"].items()
+    why = ", ".join(f"{count:,} {reason}" for reason, count in counts if count)
+    return [notes[0] + (f"; draws rejected: {why}" if why else "")]
 
 
 def _sensor_line(values: xr.DataArray, sensor: Sensor, items: Mapping[str, Any]) -> str:
@@ -240,7 +279,7 @@ def _warn_of(
     partial = int((steps < 0.5).sum())
     if partial:
         notes.append(f"{sensor.title}: {partial} dates cover less than half of the area")
-    zones = {_epsg(item) for item in items} - {str(grid.crs.epsg if grid.crs else None), ""}
+    zones = {str(epsg_of(item)) for item in items} - {str(grid.crs.epsg), "None"}
     if zones:
         notes.append(
             f"{sensor.title}: items in EPSG {', '.join(sorted(zones))} are resampled to the grid"
@@ -262,11 +301,3 @@ def _warn_of(
     if not all(any(key.lower() == "scl" for key in item.assets) for item in items):
         notes.append(f"{sensor.title}: without SCL assets clouds are not masked")
     return notes
-
-
-def _epsg(item: Item) -> str:
-    for facts in (item.properties, *(asset.extra_fields for asset in item.assets.values())):
-        code = facts.get("proj:code") or facts.get("proj:epsg")
-        if code:
-            return str(code).removeprefix("EPSG:")
-    return ""

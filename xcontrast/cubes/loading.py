@@ -14,17 +14,24 @@ import xarray as xr
 from xcontrast.cubes.options import CubeOptions
 from xcontrast.cubes.periods import time_of
 from xcontrast.cubes.radiometry import boa_offset, processing_baseline
-from xcontrast.cubes.reading import BandFile, ItemFiles, ItemParser, ReadSettings, SensorDriver
+from xcontrast.cubes.reading import (
+    BandFile,
+    ItemFiles,
+    ItemParser,
+    ItemReader,
+    ReadSettings,
+    SensorDriver,
+)
 from xcontrast.cubes.reports import READS
 from xcontrast.cubes.signing import choose_signer
 from xcontrast.errors import DataError, problem
-from xcontrast.sensors import S1, Sensor
+from xcontrast.sensors import S1, S2, Sensor
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Asset, Item
 
-__all__ = ["finish_sensor", "load_sensor"]
+__all__ = ["finish_sensor", "hidden_share", "load_sensor"]
 
 
 def load_sensor(
@@ -75,16 +82,7 @@ def load_sensor(
     items = [item for group in groups for item in group]
     files = [_files(item, sensor, bands) for item in items]
     _check_bands(sensor, bands, items, files)
-    sign = choose_signer(source, items) if options.sign == "auto" else options.sign
-    settings = ReadSettings(
-        reads=_name_reads(files, on_error, options),
-        sign=sign,
-        patience=options.patience,
-        on_error=on_error,
-        resampling=options.resampling,
-        floor_db=options.floor_db,
-        invalid_scl=options.invalid_scl,
-    )
+    settings = _settings(items, files, source, on_error, options)
     driver = SensorDriver(settings, ItemParser(sensor.name, sensor.band, files))
     values = _load(groups, grid, chunks, sensor, files, driver)
     facts = _pass_facts(groups) if sensor is S1 else _day_facts(groups)
@@ -93,6 +91,34 @@ def load_sensor(
     loaded = finish_sensor(values.rename(time=sensor.time), sensor, bands, units)
     loaded.attrs[READS] = settings.reads
     return loaded
+
+
+def hidden_share(
+    items: Sequence[Item], grid: GeoBox, *, source: Any, options: CubeOptions
+) -> float:
+    """Give the share of a grid that the scene classes of all items hide; 0 without any.
+
+    Parameters
+    ----------
+    items : sequence of pystac.Item
+        Sentinel-2 items of one day.
+    grid : GeoBox
+        What to look at.
+    source : object
+        Where the items are from, for signing.
+    options : CubeOptions
+        Which classes hide, and how to read.
+
+    Returns
+    -------
+    float
+        0..1.
+    """
+    files = [_files(item, S2, ()) for item in items]
+    settings = _settings(items, files, source, "nan", options)
+    gdal = SensorDriver(settings).capture_env()["gdal"]
+    hidden = [ItemReader(own, settings, gdal).read_hidden(grid) for own in files]
+    return float(np.logical_and.reduce(hidden).mean())
 
 
 def finish_sensor(
@@ -126,6 +152,24 @@ def finish_sensor(
     values.attrs = {"units": units, "long_name": f"{sensor.title} {quantity}"}
     values.encoding = {}
     return values.to_dataset(name=sensor.name)
+
+
+def _settings(
+    items: Sequence[Item],
+    files: Sequence[ItemFiles],
+    source: Any,
+    on_error: Literal["raise", "nan"],
+    options: CubeOptions,
+) -> ReadSettings:
+    return ReadSettings(
+        reads=_name_reads(files, on_error, options),
+        sign=choose_signer(source, items) if options.sign == "auto" else options.sign,
+        patience=options.patience,
+        on_error=on_error,
+        resampling=options.resampling,
+        floor_db=options.floor_db,
+        invalid_scl=options.invalid_scl,
+    )
 
 
 def _load(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from odc.loader import RasterGroupMetadata, RasterLoadParams, RasterSource
     from pystac import Item
 
-__all__ = ["BandFile", "ItemFiles", "ItemParser", "ReadSettings", "SensorDriver"]
+__all__ = ["BandFile", "ItemFiles", "ItemParser", "ItemReader", "ReadSettings", "SensorDriver"]
 
 Float = npt.NDArray[np.float32]
 
@@ -153,7 +153,7 @@ class ItemReader:
         """Read a block: ``(band, y, x)`` float32, NaN where invalid."""
         values = np.full((len(self.files.bands), *grid.shape), np.nan, np.float32)
         failures: list[dict[str, Any]] = []
-        hidden = self._read_hidden(grid, failures)
+        hidden = self._find_hidden(grid, failures)
         if hidden is None or not hidden.all():
             read = partial(self._read_band, grid=grid, failures=failures)
             for row, band in zip(values, _pool().map(read, self.files.bands), strict=True):
@@ -166,7 +166,15 @@ class ItemReader:
             note_failure(self.settings.reads, failure)
         return np.s_[:, :], values
 
-    def _read_hidden(
+    def read_hidden(self, grid: GeoBox) -> npt.NDArray[np.bool_]:
+        """Read where the scene classes hide the ground; nowhere, if there are none."""
+        failures: list[dict[str, Any]] = []
+        hidden = self._find_hidden(grid, failures)
+        for failure in failures:
+            note_failure(self.settings.reads, failure)
+        return np.zeros(tuple(grid.shape), bool) if hidden is None else hidden
+
+    def _find_hidden(
         self, grid: GeoBox, failures: list[dict[str, Any]]
     ) -> npt.NDArray[np.bool_] | None:
         """Read where the ground is not seen; everywhere, if that cannot be known."""

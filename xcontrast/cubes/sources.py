@@ -128,6 +128,10 @@ class ItemList:
         self._times = pd.DatetimeIndex([time_of(item) for item in self.items], tz="UTC")
         self._names = [str(item.collection_id or item.id) for item in self.items]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Items from a catalog hold on to all of it.
+        return _unpack, ([_pack(item) for item in self.items],)
+
     def search(
         self, sensor: Sensor, *, bbox: Box, period: Period, max_cloud: float | None = None
     ) -> list[Item]:
@@ -147,6 +151,19 @@ class ItemList:
         if max_cloud is not None:
             own = [item for item in own if item.properties.get("eo:cloud_cover", 0) <= max_cloud]
         return own
+
+
+def _pack(item: Item) -> dict[str, Any]:
+    packed = item.to_dict(include_self_link=False, transform_hrefs=False)
+    for key, asset in item.assets.items():
+        packed["assets"][key]["href"] = asset.get_absolute_href() or asset.href
+    return packed | {"links": []}
+
+
+def _unpack(packed: list[dict[str, Any]]) -> ItemList:
+    import pystac
+
+    return ItemList([pystac.Item.from_dict(own) for own in packed])
 
 
 def _box_of(item: Item) -> Box:

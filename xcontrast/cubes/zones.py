@@ -15,8 +15,9 @@ from xcontrast.errors import DataError, problem
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
+    from pystac import Item
 
-__all__ = ["areas_of", "choose_chunks", "choose_grid", "split_zones"]
+__all__ = ["areas_of", "choose_chunks", "choose_grid", "epsg_of", "split_zones"]
 
 REACH = 6.0
 """Degrees of longitude from the middle of its zone, at the equator, up to which a UTM grid is used:
@@ -185,6 +186,15 @@ def areas_of(grid: GeoBox) -> list[Box]:
         (float(lon[lon > 0].min()), south, 180.0, north),
         (-180.0, south, float(lon[lon <= 0].max()), north),
     ]
+
+
+def epsg_of(item: Item) -> int | None:
+    """Give the EPSG code that an item, or else one of its assets, states."""
+    for facts in (item.properties, *(asset.extra_fields for asset in item.assets.values())):
+        code = facts.get("proj:code") or facts.get("proj:epsg")
+        if code:
+            return int(str(code).removeprefix("EPSG:"))
+    return None
 
 
 def choose_chunks(grid: GeoBox, n_bands: int, chunks: Mapping[str, int] | None) -> dict[str, int]:
