@@ -60,6 +60,11 @@ class Sensor:
         """Name of the band dim."""
         return f"{self.name}_band"
 
+    @property
+    def valid(self) -> str:
+        """Name of the variable of a cube that tells where the ground is seen."""
+        return f"{self.name}_valid"
+
     def owns(self, collection: str) -> bool:
         """Tell whether a STAC collection, by its id, is of this sensor (Sentinel-2: Level-2A).
 

@@ -14,8 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from xcontrast.cubes import land, rounds
-from xcontrast.cubes.locations import can_redraw, redraw, sample_locations
+from xcontrast.cubes.locations import can_redraw, land, redraw, rounds, sample_locations
 from xcontrast.cubes.locations.land import homogeneous, is_land
 from xcontrast.cubes.locations.proposals import lay_lattice, read_cities
 from xcontrast.cubes.locations.regions import area_of, contains, cover, read_region, to_unit

@@ -85,7 +85,11 @@ def as_cube(
         if valid is not None:
             values = values.where(_name_dims(valid, sensor))
         units = s1_units if sensor is S1 and s1_units == "unknown" else sensor.units
-        parts.append(finish_sensor(values, sensor, list(values[sensor.band].values), units))
+        part = finish_sensor(values, sensor, list(values[sensor.band].values), units)
+        if sensor.time in values.dims and "location" not in values.dims:
+            part[sensor.valid] = part[sensor.name].isel({sensor.band: 0}, drop=True).notnull()
+            part[sensor.valid].attrs = {"long_name": f"{sensor.title}: the ground is seen"}
+        parts.append(part)
     _check_grid(parts)
     cube = xr.merge(parts, compat="override", join="exact", combine_attrs="override")
     cube.attrs = {"title": "xcontrast cube"}

@@ -52,6 +52,11 @@ GIVE_UP = 3
 class CollectOptions:
     """How a collection is gathered beyond the call's own arguments."""
 
+    preset: Literal["paper"] | None = None
+    """The papers' own rule: only the latest image of each window, every pixel of it clean; with
+    both sensors, the latest of each within the window, of any orbit. With the other arguments as
+    they are that is Seasonal Contrast's; the dual-encoder paper's takes ``sensors=("s1", "s2"),
+    dates=1, window="30D", max_cloud=15, size=512`` and RGB bands."""
     bands: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Bands by sensor; by default those of a cube."""
     max_invalid: float | None = None
@@ -67,11 +72,12 @@ class CollectOptions:
     """How images are read."""
 
     def __post_init__(self) -> None:
-        if self.max_draws < 1 or self.threads < 1:
+        if self.max_draws < 1 or self.threads < 1 or self.preset not in (None, "paper"):
             raise DataError(
                 problem(
-                    expected="at least one draw and one thread",
-                    received=f"max_draws={self.max_draws}, threads={self.threads}",
+                    expected="at least one draw and one thread, preset None or 'paper'",
+                    received=f"max_draws={self.max_draws}, threads={self.threads}, "
+                    f"preset={self.preset!r}",
                     do="leave them out for the defaults",
                 )
             )
@@ -90,7 +96,6 @@ def collect(
     max_cloud: float = 10,
     size: int = 264,
     seed: int = 0,
-    preset: Literal["paper"] | None = None,
     source: SourceLike = None,
     client: Client | None = None,
     options: CollectOptions | None = None,
@@ -127,11 +132,6 @@ def collect(
         Side of a patch, pixels of 10 m, on the pixels of Sentinel-2 in its UTM zone.
     seed : int, default 0
         Of the shifts. The places have their own.
-    preset : {"paper"}, optional
-        The papers' own rule: only the latest image of each window, every pixel of it clean; with
-        both sensors, the latest of each within the window, of any orbit. Seasonal Contrast: with
-        the defaults. The dual-encoder paper: ``sensors=("s1", "s2"), dates=1, window="30D",
-        max_cloud=15, size=512``, RGB bands.
     source : optional
         As in ``open_cube``.
     client : distributed.Client, optional
@@ -161,7 +161,7 @@ def collect(
     options = options or CollectOptions()
     plan = _make_plan(
         datetime, sensors, options, dates=dates, gap=gap, window=window, tolerance=tolerance,
-        max_cloud=max_cloud, size=size, seed=seed, preset=preset, store=store,
+        max_cloud=max_cloud, size=size, seed=seed, preset=options.preset, store=store,
     )  # fmt: skip
     n = len(locations)
     if n == 0:
@@ -192,14 +192,9 @@ def _make_plan(
 ) -> CollectPlan:
     chosen = choose_sensors(sensors)
     bands = choose_bands(options.bands or None, chosen)
-    preset = rest["preset"]
-    if preset not in (None, "paper"):
-        raise DataError(
-            problem(expected="preset None or 'paper'", received=repr(preset), do="use one of them")
-        )
     invalid = options.max_invalid
     if invalid is None:
-        invalid = 0.0 if preset == "paper" else 0.05
+        invalid = 0.0 if options.preset == "paper" else 0.05
     start, end = _period(datetime, store, rest)
     return CollectPlan(
         sensors=tuple(sensor.name for sensor in chosen),

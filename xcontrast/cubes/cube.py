@@ -79,7 +79,9 @@ def open_cube(
     -------
     Dataset
         ``s1 (s1_time, s1_band, y, x)`` float32 dB and ``s2 (s2_time, s2_band, y, x)`` float32
-        surface reflectance (1 = 100 %, not clipped), NaN where invalid, dask-backed. Coords
+        surface reflectance (1 = 100 %, not clipped), NaN where invalid, dask-backed;
+        ``s1_valid (s1_time, y, x)`` and ``s2_valid (s2_time, y, x)`` bool, where the ground is
+        seen, by the scene classes or else the first band alone: cheap to read. Coords
         ``s1_orbit_state``, ``s1_relative_orbit``, ``s1_platform``, ``s2_cloud_cover`` (%),
         ``s2_processing_baseline`` and ``spatial_ref``. Nothing is read until it is computed; links
         are signed then. ``cube.contrast`` prints what it holds.

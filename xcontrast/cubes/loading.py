@@ -69,8 +69,8 @@ def load_sensor(
     Returns
     -------
     Dataset
-        ``{sensor} ({sensor}_time, {sensor}_band, y, x)`` float32; a step is an orbit (Sentinel-1)
-        or a solar day (Sentinel-2).
+        ``{sensor} ({sensor}_time, {sensor}_band, y, x)`` float32 and ``{sensor}_valid
+        ({sensor}_time, y, x)`` bool; a step is an orbit (Sentinel-1) or a solar day (Sentinel-2).
 
     Raises
     ------
@@ -83,12 +83,13 @@ def load_sensor(
     files = [_files(item, sensor, bands) for item in items]
     _check_bands(sensor, bands, items, files)
     settings = _settings(items, files, source, on_error, options)
-    driver = SensorDriver(settings, ItemParser(sensor.name, sensor.band, files))
-    values = _load(groups, grid, chunks, sensor, files, driver)
+    driver = SensorDriver(settings, ItemParser(sensor, files))
+    values, valid = _load(groups, grid, chunks, sensor, files, driver)
     facts = _pass_facts(groups) if sensor is S1 else _day_facts(groups)
     values = values.assign_coords({name: ("time", column) for name, column in facts.items()})
     units = "dB" if sensor is S1 else "1"
     loaded = finish_sensor(values.rename(time=sensor.time), sensor, bands, units)
+    loaded[sensor.valid] = valid.rename(time=sensor.time)
     loaded.attrs[READS] = settings.reads
     return loaded
 
@@ -117,8 +118,8 @@ def hidden_share(
     files = [_files(item, S2, ()) for item in items]
     settings = _settings(items, files, source, "nan", options)
     gdal = SensorDriver(settings).capture_env()["gdal"]
-    hidden = [ItemReader(own, settings, gdal).read_hidden(grid) for own in files]
-    return float(np.logical_and.reduce(hidden).mean())
+    seen = [ItemReader(own, settings, gdal).read_seen(grid) for own in files if own.classes]
+    return float(1 - np.logical_or.reduce(seen).mean()) if seen else 0.0
 
 
 def finish_sensor(
@@ -179,15 +180,15 @@ def _load(
     sensor: Sensor,
     files: Sequence[ItemFiles],
     driver: SensorDriver,
-) -> xr.DataArray:
-    """Load groups of items as time steps; one source an item."""
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Load groups of items as time steps, values and validity; one source an item."""
     import odc.stac
 
     step = {item.id: number for number, group in enumerate(groups) for item in group}
     items = [item for group in groups for item in group]
     loaded = odc.stac.load(
         [_bundle(item, sensor, own) for item, own in zip(items, files, strict=True)],
-        bands=[sensor.name],
+        bands=[sensor.name, sensor.valid],
         geobox=grid,
         chunks=None if chunks is None else {"time": 1, **chunks},
         groupby=lambda item, _parsed, _index: step[item.id],
@@ -196,12 +197,14 @@ def _load(
     times = pd.DatetimeIndex([time_of(group[0]) for group in groups]).tz_localize(None)
     loaded = loaded.assign_coords(time=times.values.astype("datetime64[ns]"))
     spatial = [dim for dim in loaded.dims if dim not in ("time", sensor.band)]
-    values: xr.DataArray = loaded.rename(dict(zip(spatial, ("y", "x"), strict=True)))[sensor.name]
-    return values
+    loaded = loaded.rename(dict(zip(spatial, ("y", "x"), strict=True)))
+    valid = loaded[sensor.valid].drop_attrs()
+    valid.attrs = {"long_name": f"{sensor.title}: the ground is seen"}
+    return loaded[sensor.name], valid
 
 
 def _bundle(item: Item, sensor: Sensor, files: ItemFiles) -> Item:
-    """Give an item with one asset, for all bands: the footprint is that of the finest."""
+    """Give an item with one source for all bands: the footprint is that of the finest."""
     import pystac
 
     own = [item.assets[band.asset] for band in files.bands if band is not None]
@@ -211,8 +214,9 @@ def _bundle(item: Item, sensor: Sensor, files: ItemFiles) -> Item:
         stac_extensions=item.stac_extensions, collection="items",
     )  # fmt: skip
     href = next(band.href for band in files.bands if band is not None)
-    asset = pystac.Asset(href, media_type=pystac.MediaType.COG, extra_fields=finest.extra_fields)
-    bundle.add_asset(sensor.name, asset)
+    kind, fields = pystac.MediaType.COG, finest.extra_fields
+    for name in (sensor.name, sensor.valid):
+        bundle.add_asset(name, pystac.Asset(href, media_type=kind, extra_fields=fields))
     return bundle
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from odc.loader import RasterGroupMetadata, RasterLoadParams, RasterSource
     from pystac import Item
+
+    from xcontrast.sensors import Sensor
 
 __all__ = ["BandFile", "ItemFiles", "ItemParser", "ItemReader", "ReadSettings", "SensorDriver"]
 
@@ -60,6 +62,8 @@ class ItemFiles:
     """In channel order; None where the item lacks the band."""
     classes: BandFile | None = None
     """The scene classification that tells clouds."""
+    validity: bool = False
+    """Read only where the ground is seen, not the bands."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +81,27 @@ class ReadSettings:
 
 
 class ItemParser:
-    """Tells odc-stac what an item holds: one source with the bands as a dim."""
+    """Tells odc-stac what an item holds: one source with the bands as a dim, and their validity."""
 
-    def __init__(self, name: str, band_dim: str, files: Sequence[ItemFiles]) -> None:
-        self._name = name
-        self._band_dim = band_dim
+    def __init__(self, sensor: Sensor, files: Sequence[ItemFiles]) -> None:
+        self._sensor = sensor
         self._files = {own.item: own for own in files}
         self._n_bands = len(files[0].bands)
 
     def extract(self, _item: Item) -> RasterGroupMetadata:
-        """Give the one source's dtype and dims."""
+        """Give the dtypes and dims of the values and of their validity."""
         from odc.loader import RasterBandMetadata, RasterGroupMetadata
 
-        band = RasterBandMetadata("float32", nodata=float("nan"), dims=(self._band_dim, "y", "x"))
-        return RasterGroupMetadata({(self._name, 1): band}, {}, {self._band_dim: self._n_bands})
+        sensor = self._sensor
+        values = RasterBandMetadata("float32", float("nan"), dims=(sensor.band, "y", "x"))
+        valid = RasterBandMetadata("bool", 0.0)
+        kinds = {(sensor.name, 1): values, (sensor.valid, 1): valid}
+        return RasterGroupMetadata(kinds, {}, {sensor.band: self._n_bands})
 
-    def driver_data(self, item: Item, _key: object) -> ItemFiles:
-        """Give what is read of an item."""
-        return self._files[item.id]
+    def driver_data(self, item: Item, key: tuple[str, int]) -> ItemFiles:
+        """Give what is read of an item for its values, or for their validity."""
+        files = self._files[item.id]
+        return replace(files, validity=True) if key[0] == self._sensor.valid else files
 
 
 class SensorDriver:
@@ -149,8 +156,10 @@ class ItemReader:
 
     def read(
         self, _config: RasterLoadParams, grid: GeoBox, **_options: Any
-    ) -> tuple[tuple[slice, slice], Float]:
-        """Read a block: ``(band, y, x)`` float32, NaN where invalid."""
+    ) -> tuple[tuple[slice, slice], npt.NDArray[Any]]:
+        """Read a block: ``(band, y, x)`` float32, NaN where invalid; or ``(y, x)`` bool."""
+        if self.files.validity:
+            return np.s_[:, :], self.read_seen(grid)
         values = np.full((len(self.files.bands), *grid.shape), np.nan, np.float32)
         failures: list[dict[str, Any]] = []
         hidden = self._find_hidden(grid, failures)
@@ -166,13 +175,18 @@ class ItemReader:
             note_failure(self.settings.reads, failure)
         return np.s_[:, :], values
 
-    def read_hidden(self, grid: GeoBox) -> npt.NDArray[np.bool_]:
-        """Read where the scene classes hide the ground; nowhere, if there are none."""
+    def read_seen(self, grid: GeoBox) -> npt.NDArray[np.bool_]:
+        """Read where the ground is seen: by the scene classes, else where the first band is."""
         failures: list[dict[str, Any]] = []
         hidden = self._find_hidden(grid, failures)
+        seen = None if hidden is None else ~hidden
+        if seen is None:
+            first = next((band for band in self.files.bands if band is not None), None)
+            values = self._read_band(first, grid, failures)
+            seen = np.zeros(tuple(grid.shape), bool) if values is None else ~np.isnan(values)
         for failure in failures:
             note_failure(self.settings.reads, failure)
-        return np.zeros(tuple(grid.shape), bool) if hidden is None else hidden
+        return seen
 
     def _find_hidden(
         self, grid: GeoBox, failures: list[dict[str, Any]]

@@ -12,6 +12,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.pairing import seen_by
 from xcontrast.sensors import SENSORS, Sensor
 
 __all__ = ["Chips", "chips"]
@@ -266,12 +267,12 @@ def _window_starts(length: int, size: int, stride: int) -> Indices:
 def _valid_fractions(
     pairs: xr.Dataset, row: Indices, col: Indices, size: int
 ) -> npt.NDArray[np.float32]:
-    first = [pairs[s.name].isel({s.band: 0}) for s in SENSORS if s.name in pairs.data_vars]
-    lazy = any(band.chunks is not None for band in first)
+    seen = [seen_by(pairs, sensor) for sensor in SENSORS if sensor.name in pairs.data_vars]
+    lazy = any(mask.chunks is not None for mask in seen)
     n_pairs = pairs.sizes["pair"]
     fractions = np.empty((n_pairs, len(row)), np.float32)
     for i in tqdm(range(n_pairs), desc="reading validity", disable=not lazy, leave=False):
-        valid = np.logical_and.reduce([band.isel(pair=i).notnull().values for band in first])
+        valid = np.logical_and.reduce([mask.isel(pair=i).values for mask in seen])
         fractions[i] = _window_sum(_sum_table(valid), row, col, size) / size**2
     return fractions
 

@@ -11,9 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.sensors import S1, S2, SENSORS
+from xcontrast.sensors import S1, S2, SENSORS, Sensor
 
-__all__ = ["match_nearest", "pairs"]
+__all__ = ["match_nearest", "pairs", "seen_by"]
 
 
 def pairs(
@@ -208,10 +208,14 @@ def _match_cube(cube: xr.Dataset, limit: pd.Timedelta) -> xr.Dataset:
                 do="widen `tolerance` or the period of the cube",
             )
         )
-    one = cube[[S1.name]].isel({S1.time: xr.DataArray(i1, dims="pair")})
-    two = cube[[S2.name]].isel({S2.time: xr.DataArray(i2, dims="pair")})
+    one = _own_part(cube, S1).isel({S1.time: xr.DataArray(i1, dims="pair")})
+    two = _own_part(cube, S2).isel({S2.time: xr.DataArray(i2, dims="pair")})
     matched = xr.merge([one, two], compat="override", join="exact")
     return matched.assign_coords(lag=matched[S1.time] - matched[S2.time])
+
+
+def _own_part(cube: xr.Dataset, sensor: Sensor) -> xr.Dataset:
+    return cube[[name for name in (sensor.name, sensor.valid) if name in cube]]
 
 
 def _stack_collection(cube: xr.Dataset, limit: pd.Timedelta) -> xr.Dataset:
@@ -245,12 +249,19 @@ def _stack_collection(cube: xr.Dataset, limit: pd.Timedelta) -> xr.Dataset:
     return stacked
 
 
+def seen_by(pairs: xr.Dataset, sensor: Sensor) -> xr.DataArray:
+    """Give where a sensor sees the ground: as its cube tells, or else where its first band is."""
+    if sensor.valid in pairs:
+        return pairs[sensor.valid]
+    return pairs[sensor.name].isel({sensor.band: 0}, drop=True).notnull()
+
+
 def _keep_valid(matched: xr.Dataset, min_valid: float) -> xr.Dataset:
     if not 0 <= min_valid <= 1:
         raise DataError(
             problem(expected="min_valid in 0..1", received=str(min_valid), do="give a share")
         )
-    both = [matched[s.name].isel({s.band: 0}, drop=True).notnull() for s in SENSORS]
+    both = [seen_by(matched, sensor) for sensor in SENSORS]
     fraction = (both[0] & both[1]).mean(("y", "x")).astype("float32").compute()
     kept = matched.assign_coords(valid_fraction=("pair", fraction.values))
     kept = kept.isel(pair=fraction.values >= min_valid)
