@@ -14,7 +14,7 @@ BOTH = ("embed", "before_after", "fit", "predict", "plot")
 @pytest.mark.parametrize(
     ("accessor", "names"),
     [
-        (DatasetContrast, ("pairs", "chips", "pretrain", *BOTH)),
+        (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", *BOTH)),
         (DataArrayContrast, (*BOTH, "to_cog")),
     ],
 )

@@ -11,6 +11,7 @@ from xcontrast.cubes.cube import open_cube as open_cube
 from xcontrast.cubes.faults import Patience as Patience
 from xcontrast.cubes.locations import sample_locations as sample_locations
 from xcontrast.cubes.options import CubeOptions as CubeOptions
+from xcontrast.cubes.registration import measure_shifts as measure_shifts
 from xcontrast.cubes.reports import read_report as read_report
 from xcontrast.cubes.signing import TokenSigner as TokenSigner
 from xcontrast.cubes.simulate import read_truth as read_truth

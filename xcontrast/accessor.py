@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import xarray as xr
 
 from xcontrast.cubes.facts import describe
+from xcontrast.cubes.registration import measure_shifts
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
 from xcontrast.heads.head import fit
@@ -54,6 +55,7 @@ class DatasetContrast:
     def _repr_html_(self) -> str:
         return describe(self._obj)._repr_html_()
 
+    measure_shifts = delegate(measure_shifts)
     pairs = delegate(pairs)
     chips = delegate(chips)
     pretrain = delegate(pretrain)

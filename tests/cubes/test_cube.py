@@ -97,6 +97,34 @@ def test_every_baseline_gives_the_same_reflectance(items: list, geobox, no_compu
     assert cube.s2_cloud_cover.values.tolist() == [5.0] * 5
 
 
+EARTH_SEARCH = {"B04": "red", "B11": "swir16", "SCL": "scl"}
+
+
+@pytest.mark.parametrize("applied", [True, False, None])
+def test_earth_search_names_and_flag_give_the_same_reflectance(
+    applied: bool | None, tmp_path: Path, geobox
+) -> None:
+    """Its own asset keys, and an offset of -0.1 advertised even where it is taken off already."""
+    shift = 0 if applied else 1000
+    values = {"B04": 2000 + shift, "B11": 3000 + shift, "SCL": 4}
+    files = {
+        EARTH_SEARCH[band]: write_band(
+            tmp_path / f"{band}.tif",
+            np.full((N, N), value, "uint8" if band == "SCL" else "uint16"),
+        )
+        for band, value in values.items()
+    }
+    facts = {"s2:processing_baseline": "05.09", "eo:cloud_cover": 5.0}
+    if applied is not None:
+        facts["earthsearch:boa_offset_applied"] = applied
+    made = item("S2A_32TPQ_20230601_0_L2A", "sentinel-2-l2a", "2023-06-01T10:00:00", files, facts)
+    for key in ("red", "swir16"):
+        made.assets[key].extra_fields["raster:bands"] = [{"scale": 0.0001, "offset": -0.1}]
+    s2 = _open([made], geobox, "2023", sensors=("s2",)).s2.values
+    np.testing.assert_allclose(s2[0, 0], 0.2, rtol=1e-5)
+    np.testing.assert_allclose(s2[0, 1], 0.3, rtol=1e-5)
+
+
 def test_no_data_and_clouds_are_nan(items: list, geobox) -> None:
     s2 = _open(items, geobox).s2.compute()
     assert np.isnan(s2.sel(s2_band="B04")[:, :4, :4]).all()

@@ -300,6 +300,25 @@ def test_workers_send_their_lines_to_the_client(files: Path, server: ArchiveServ
     assert xc.read_report(cube).empty
 
 
+def test_where_the_ground_is_seen_costs_the_scene_classes_alone(
+    files: Path, server: ArchiveServer, truth: np.ndarray
+) -> None:
+    cube = _open(_items(files, server.address))
+    assert cube.s2_valid.dims == ("s2_time", "y", "x")
+    seen = cube.s2_valid.values
+    assert seen.dtype == bool
+    assert all("SCL" in line for line in server.requests)
+    np.testing.assert_array_equal(seen, np.isfinite(truth).all(1))
+
+
+def test_where_the_ground_is_seen_without_classes_is_the_first_band(files: Path) -> None:
+    items = _items(files)
+    for own in items:
+        own.assets.pop("SCL")
+    cube = _open(items)
+    np.testing.assert_array_equal(cube.s2_valid.values, np.isfinite(cube.s2.values[:, 0]))
+
+
 def test_the_report_needs_a_cube() -> None:
     import xarray as xr
 
