@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,6 +35,8 @@ class Trouble:
     cut_body: bool = False
     cut_file: bool = False
     times: int = 10**9
+    share: float = 1.0
+    """Of the requests, drawn at random."""
 
 
 @dataclass
@@ -73,7 +76,7 @@ class ArchiveServer:
     def trouble_of(self, path: str) -> Trouble | None:
         with self.lock:
             for trouble in self.troubles:
-                if trouble.path in path and trouble.times > 0:
+                if trouble.path in path and trouble.times > 0 and random() < trouble.share:
                     trouble.times -= 1
                     return trouble
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ Kind = Literal["access", "busy", "network", "missing", "damaged"]
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 """Seconds before the second attempt, doubled for each later one, and their limit."""
+SAYINGS: dict[Kind, str] = {
+    "access": r"\b40[13]\b|AccessDenied|credential|forbidden|InvalidAccessKey|not authorized",
+    "missing": r"\b404\b|NoSuchKey|NoSuchBucket|does not exist",
+    "damaged": r"TIFF|IReadBlock|decod|not recognized as",
+}
 DAMAGED_ATTEMPTS = 3
 """A body that breaks off looks like a file that is damaged: only the next attempts can tell."""
 
@@ -45,8 +51,9 @@ class Patience:
     attempts: int = 6
     """Most attempts."""
     limit: float = 180.0
-    """Seconds after which no new attempt begins: a read ends, one way or another, within `limit`
-    plus one attempt."""
+    """Seconds after which no new attempt begins. An attempt makes a request that has no answer
+    three times, and asks why once, so that a read without any answer ends within `limit` plus
+    four times `timeout`."""
 
     def __post_init__(self) -> None:
         if self.timeout <= 0 or self.attempts < 1 or self.limit < 0:
@@ -178,10 +185,11 @@ def diagnose(link: str, error: OSError, *, timeout: float) -> Fault:
     Fault
     """
     said = _last_words(error, link)
+    if link.startswith("file://") or not ("://" in link or link.startswith("/vsi")):
+        there = Path(link.removeprefix("file://")).exists()
+        return Fault("damaged", said) if there else Fault("missing", "no such file")
     if not link.startswith(("http://", "https://")):
-        if "://" in link or link.startswith("/vsi") or Path(link).exists():
-            return Fault("damaged", said)
-        return Fault("missing", "no such file")
+        return _fault_of_words(said)
     import requests
 
     try:
@@ -194,6 +202,17 @@ def diagnose(link: str, error: OSError, *, timeout: float) -> Fault:
         return fault
     # GDAL gave up waiting, though now the server answers.
     return Fault("network" if "timed out" in said.lower() else "damaged", said)
+
+
+def _fault_of_words(said: str) -> Fault:
+    """Tell a fault of a store that is not asked itself (s3://, az://) by what GDAL says.
+
+    What is not understood counts as a fault of the way: it must not become an empty map.
+    """
+    for kind, pattern in SAYINGS.items():
+        if re.search(pattern, said, re.I):
+            return Fault(kind, said)
+    return Fault("network", said)
 
 
 def fault_of_answer(answer: requests.Response) -> Fault | None:

@@ -263,8 +263,9 @@ def _gdal_options(patience: Patience, attempt: int) -> dict[str, str]:
         "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
         "GDAL_HTTP_CONNECTTIMEOUT": seconds,
         "GDAL_HTTP_TIMEOUT": seconds,
-        # Whoever waits must know for how long: that is faults.persist.
-        "GDAL_HTTP_MAX_RETRY": "0",
+        # Single requests that fail, of the many of a block; the rest is left to faults.persist.
+        "GDAL_HTTP_MAX_RETRY": "2",
+        "GDAL_HTTP_RETRY_DELAY": "0.5",
     }
     if attempt > 1:
         # GDAL remembers for the rest of the process that a link gave a 500, and does not ask again.
@@ -275,8 +276,8 @@ def _gdal_options(patience: Patience, attempt: int) -> dict[str, str]:
 def _explain(error: ReadError, item: str, file: BandFile) -> SourceError:
     fault = error.fault
     advice = {
-        "access": "check that the collection is open to you and the link's storage is signed "
-        "(options=xc.CubeOptions(sign=...)); a new token was refused too",
+        "access": "check that the collection is open to you, and what signs its links: "
+        "options=xc.CubeOptions(sign=...)",
         "busy": "compute again later, or with fewer workers; patience=xc.Patience(...) insists "
         "longer",
         "network": "check the network from the machine that reads, then compute again",
