@@ -18,6 +18,7 @@ from xcontrast.plotting import (
     plot_map,
     plot_pairs,
     plot_pca,
+    plot_places,
     plot_timeline,
     plot_training,
 )
@@ -473,3 +474,58 @@ def test_real_same_day_pair_has_plausible_colours(data_dir):
     rgba, _ = radar_rgba(db.assign_attrs(units="dB"))
     medians = np.median(rgba[rgba[..., 3] == 1][:, :3], axis=0)
     assert ((medians > 0.2) & (medians < 0.8)).all()
+
+
+def collection(sensors=("s1", "s2"), places=5, dates=3):
+    rng = np.random.default_rng(1)
+    shape = (places, dates)
+    bands = {"s1": np.array(["vv", "vh"], object), "s2": np.array(["B04", "B03", "B02"], object)}
+    times = pd.date_range("2023-01-01", periods=places * dates, freq="9D").to_numpy("M8[ns]")
+    made = xr.Dataset(coords={"lon": ("location", np.linspace(-3, 9, places)),
+                              "lat": ("location", np.linspace(-1, 50, places))})  # fmt: skip
+    for name in sensors:
+        values = rng.normal(-12, 3, (*shape, len(bands[name]), SIZE, SIZE)).astype("f4")
+        dims = ("location", "date", f"{name}_band", "y", "x")
+        made[name] = (dims, values, {"units": "dB" if name == "s1" else "1"})
+        when = (("location", "date"), times.reshape(shape))
+        made = made.assign_coords({f"{name}_band": bands[name], f"{name}_time": when})
+    return made
+
+
+@pytest.mark.parametrize(("sensors", "columns"), [(("s1", "s2"), 6), (("s2",), 3), (("s1",), 3)])
+def test_places_of_a_collection_with_all_their_dates(sensors, columns):
+    figure = plot(collection(sensors))
+    assert len(figure.axes) == 4 * columns
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    first = "S2" if "s2" in sensors else "S1"
+    assert titles[0] == f"{first} 2023-01-01"
+    assert titles[-1] == f"{sensors[0].upper()} 2023-05-07"
+    labels = [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()]
+    assert labels[0] == "1.00° S  3.00° W"
+    assert len(labels) == 4
+
+
+def test_only_the_places_shown_are_computed():
+    whole = collection(places=50)
+    chunked = whole.assign({name: whole[name].chunk({"location": 1}) for name in ("s1", "s2")})
+    reads = []
+
+    def count(graph, keys, **options):
+        reads.append(keys)
+        return dask.get(graph, keys, **options)
+
+    with dask.config.set(scheduler=count):
+        plot_places(chunked, n=2)
+    assert len(reads) == 2 * 6
+
+
+@pytest.mark.parametrize(
+    ("change", "n", "message"),
+    [
+        ({"location": slice(0)}, 4, r"a collection: s2 or s1.*received .*'location': 0"),
+        ({}, 0, r"n >= 1; received .*n=0"),
+    ],
+)
+def test_collections_that_cannot_be_shown(change, n, message):
+    with pytest.raises(DataError, match=message):
+        plot_places(collection().isel(change), n=n)

@@ -47,7 +47,7 @@ class Sensor:
     """Step of the int16 form at rest, in `units`."""
     display: tuple[str, ...]
     """Bands for red, green and blue; S1 uses VV, VH and their difference."""
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Other names of a band, lower case, to its canonical name."""
 
     @property

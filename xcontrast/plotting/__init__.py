@@ -15,6 +15,7 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.plotting.charts import plot_lags, plot_timeline, plot_training
 from xcontrast.plotting.maps import HITS, plot_hits, plot_map
+from xcontrast.plotting.places import plot_places
 from xcontrast.plotting.scenes import plot_pairs, plot_pca
 
 if TYPE_CHECKING:
@@ -29,22 +30,25 @@ __all__ = [
     "plot_map",
     "plot_pairs",
     "plot_pca",
+    "plot_places",
     "plot_timeline",
     "plot_training",
 ]
 
-Kind: TypeAlias = Literal["timeline", "pairs", "lags", "pca", "map", "training"]
+Kind: TypeAlias = Literal["timeline", "places", "pairs", "lags", "pca", "map", "training"]
 
 # What each kind of object can be drawn as; the first is the default.
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "pairs": ("pairs", "lags"),
     "cube": ("timeline",),
+    "collection": ("places",),
     "embedding": ("pca",),
     "map": ("map",),
     "history": ("training",),
 }
 _DRAW: dict[Kind, Callable[..., Axes | Figure]] = {
     "timeline": plot_timeline,
+    "places": plot_places,
     "pairs": plot_pairs,
     "lags": plot_lags,
     "pca": plot_pca,
@@ -56,18 +60,19 @@ _DRAW: dict[Kind, Callable[..., Axes | Figure]] = {
 def plot(
     obj: xr.Dataset | xr.DataArray | pd.DataFrame, /, *, kind: Kind | None = None, **options: Any
 ) -> Axes | Figure:
-    """Draw a cube, pairs, an embedding, a map or a training history.
+    """Draw a cube, a collection, pairs, an embedding, a map or a training history.
 
     Parameters
     ----------
     obj : Dataset, DataArray or DataFrame
-        A cube, pairs, an embedding (of one sensor, or a Dataset with one sensor), a map (or its
-        ``label``), or the history of a pretraining.
-    kind : {"timeline", "pairs", "lags", "pca", "map", "training"}, optional
-        By default what fits: a cube as a time line, pairs side by side, an embedding by its
-        principal components, a map in its legend, a history as curves.
+        A cube, a collection, pairs, an embedding (of one sensor, or a Dataset with one sensor), a
+        map (or its ``label``), or the history of a pretraining.
+    kind : {"timeline", "places", "pairs", "lags", "pca", "map", "training"}, optional
+        By default what fits: a cube as a time line, a collection by some places, pairs side by
+        side, an embedding by its principal components, a map in its legend, a history as curves.
     **options : Any
-        Of `plot_timeline`, `plot_pairs`, `plot_lags`, `plot_pca`, `plot_map` or `plot_training`.
+        Of `plot_timeline`, `plot_places`, `plot_pairs`, `plot_lags`, `plot_pca`, `plot_map` or
+        `plot_training`.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def plot(
     if not kinds or (kind is not None and kind not in kinds):
         raise DataError(
             problem(
-                expected="a cube, pairs, an embedding, a map or a training history"
+                expected="a cube, a collection, pairs, an embedding, a map or a training history"
                 if not kinds
                 else f"for {what}, kind {' or '.join(map(repr, kinds))}",
                 received=_facts(obj) if not kinds else repr(kind),
@@ -117,6 +122,8 @@ def _what(obj: object) -> str:
             return "map"
         if len(_embedded(obj)) == 1:
             return "embedding"
+        if {"location", "date"} <= set(obj.dims):
+            return "collection"
         times = {"s1_time", "s2_time"} & set(obj.dims)
         return "cube" if times and not _embedded(obj) else ""
     if isinstance(obj, xr.DataArray):
