@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xcontrast import accessor as accessor
 from xcontrast.cubes.arrays import as_cube as as_cube
-from xcontrast.cubes.collect import CollectOptions as CollectOptions
-from xcontrast.cubes.collect import collect as collect
-from xcontrast.cubes.collection import open_collection as open_collection
+from xcontrast.cubes.collecting import CollectOptions as CollectOptions
+from xcontrast.cubes.collecting import collect as collect
+from xcontrast.cubes.collecting import open_collection as open_collection
 from xcontrast.cubes.cube import open_cube as open_cube
 from xcontrast.cubes.faults import Patience as Patience
 from xcontrast.cubes.locations import sample_locations as sample_locations

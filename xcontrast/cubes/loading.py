@@ -11,25 +11,18 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from xcontrast.cubes.files import ItemFiles, bundle, check_bands, find_files
 from xcontrast.cubes.options import CubeOptions
 from xcontrast.cubes.periods import time_of
-from xcontrast.cubes.radiometry import boa_offset, processing_baseline
-from xcontrast.cubes.reading import (
-    BandFile,
-    ItemFiles,
-    ItemParser,
-    ItemReader,
-    ReadSettings,
-    SensorDriver,
-)
+from xcontrast.cubes.radiometry import processing_baseline
+from xcontrast.cubes.reading import ItemParser, ItemReader, ReadSettings, SensorDriver
 from xcontrast.cubes.reports import READS
 from xcontrast.cubes.signing import choose_signer
-from xcontrast.errors import DataError, problem
 from xcontrast.sensors import S1, S2, Sensor
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
-    from pystac import Asset, Item
+    from pystac import Item
 
 __all__ = ["finish_sensor", "hidden_share", "load_sensor"]
 
@@ -80,8 +73,8 @@ def load_sensor(
     keys = _passes(items) if sensor is S1 else _solar_days(items, grid)
     groups = _group(items, keys)
     items = [item for group in groups for item in group]
-    files = [_files(item, sensor, bands) for item in items]
-    _check_bands(sensor, bands, items, files)
+    files = [find_files(item, sensor, bands) for item in items]
+    check_bands(sensor, bands, items, files)
     settings = _settings(items, files, source, on_error, options)
     driver = SensorDriver(settings, ItemParser(sensor, files))
     values, valid = _load(groups, grid, chunks, sensor, files, driver)
@@ -115,7 +108,7 @@ def hidden_share(
     float
         0..1.
     """
-    files = [_files(item, S2, ()) for item in items]
+    files = [find_files(item, S2, ()) for item in items]
     settings = _settings(items, files, source, "nan", options)
     gdal = SensorDriver(settings).capture_env()["gdal"]
     seen = [ItemReader(own, settings, gdal).read_seen(grid) for own in files if own.classes]
@@ -187,7 +180,7 @@ def _load(
     step = {item.id: number for number, group in enumerate(groups) for item in group}
     items = [item for group in groups for item in group]
     loaded = odc.stac.load(
-        [_bundle(item, sensor, own) for item, own in zip(items, files, strict=True)],
+        [bundle(item, sensor, own) for item, own in zip(items, files, strict=True)],
         bands=[sensor.name, sensor.valid],
         geobox=grid,
         chunks=None if chunks is None else {"time": 1, **chunks},
@@ -201,85 +194,6 @@ def _load(
     valid = loaded[sensor.valid].drop_attrs()
     valid.attrs = {"long_name": f"{sensor.title}: the ground is seen"}
     return loaded[sensor.name], valid
-
-
-def _bundle(item: Item, sensor: Sensor, files: ItemFiles) -> Item:
-    """Give an item with one source for all bands: the footprint is that of the finest."""
-    import pystac
-
-    own = [item.assets[band.asset] for band in files.bands if band is not None]
-    finest = min(own, key=_cell)
-    bundle = pystac.Item(
-        item.id, item.geometry, item.bbox, time_of(item).to_pydatetime(), item.properties,
-        stac_extensions=item.stac_extensions, collection="items",
-    )  # fmt: skip
-    href = next(band.href for band in files.bands if band is not None)
-    kind, fields = pystac.MediaType.COG, finest.extra_fields
-    for name in (sensor.name, sensor.valid):
-        bundle.add_asset(name, pystac.Asset(href, media_type=kind, extra_fields=fields))
-    return bundle
-
-
-def _cell(asset: Asset) -> float:
-    transform = asset.extra_fields.get("proj:transform")
-    return abs(float(transform[0])) if transform else 0.0
-
-
-def _files(item: Item, sensor: Sensor, bands: Sequence[str]) -> ItemFiles:
-    """Find the files of an item's bands."""
-    assets = _assets(item, sensor)
-    offset = 0.0 if sensor is S1 else float(boa_offset(item.properties, item.id))
-    found: list[BandFile | None] = []
-    for band in bands:
-        key = assets.get(band)
-        kind: Literal["numbers", "power", "decibels"] = "numbers"
-        if key is not None and sensor is S1:
-            kind = "decibels" if _is_decibels(item.assets[key]) else "power"
-        found.append((key and BandFile(key, _href(item, key), kind, offset)) or None)
-    scl = next((key for key in item.assets if key.lower() == "scl"), None)
-    classes = BandFile(scl, _href(item, scl), "classes") if scl and sensor is not S1 else None
-    return ItemFiles(item.id, tuple(found), classes)
-
-
-def _assets(item: Item, sensor: Sensor) -> dict[str, str]:
-    """Asset key of each band that an item has."""
-    by_band: dict[str, str] = {}
-    for key, asset in item.assets.items():
-        described = asset.extra_fields.get("eo:bands") or [{}]
-        names = [key, described[0].get("name"), described[0].get("common_name")]
-        found = next((b for b in map(sensor.canonical, filter(None, names)) if b), None)
-        if found and (found not in by_band or key.lower() == found.lower()):
-            by_band[found] = key
-    return by_band
-
-
-def _href(item: Item, key: str) -> str:
-    href = item.assets[key].get_absolute_href()
-    return href if href is not None else item.assets[key].href
-
-
-def _check_bands(
-    sensor: Sensor, bands: Sequence[str], items: Sequence[Item], files: Sequence[ItemFiles]
-) -> None:
-    """Refuse a band that no item has, and items that have none; single gaps are read as NaN."""
-    missing = [b for n, b in enumerate(bands) if all(own.bands[n] is None for own in files)]
-    bare = [item for item, own in zip(items, files, strict=True) if not any(own.bands)]
-    if not missing and not bare:
-        return
-    item = bare[0] if bare else items[0]
-    raise DataError(
-        problem(
-            expected=f"assets for the {sensor.title} bands {', '.join(bands)}",
-            received=f"{item.id}, without {', '.join(missing or bands)}; it has "
-            f"{', '.join(item.assets)}",
-            do=f"ask for the bands that there are: bands={{'{sensor.name}': ...}}",
-        )
-    )
-
-
-def _is_decibels(asset: Asset) -> bool:
-    described = asset.extra_fields.get("raster:bands") or [{}]
-    return str(described[0].get("unit", "")).lower() == "db"
 
 
 def _name_reads(files: Sequence[ItemFiles], on_error: str, options: CubeOptions) -> str:

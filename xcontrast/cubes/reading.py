@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xcontrast.cubes.faults import Patience, ReadError, persist
+from xcontrast.cubes.files import BandFile, ItemFiles
 from xcontrast.cubes.radiometry import decibels_np, reflectance_np
 from xcontrast.cubes.reports import note_failure
 from xcontrast.errors import SourceError, problem
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from xcontrast.sensors import Sensor
 
-__all__ = ["BandFile", "ItemFiles", "ItemParser", "ItemReader", "ReadSettings", "SensorDriver"]
+__all__ = ["ItemParser", "ItemReader", "ReadSettings", "SensorDriver"]
 
 Float = npt.NDArray[np.float32]
 
@@ -39,31 +40,6 @@ READERS = 16
 """Files that a process reads at once: reading from far away is waiting."""
 _pools: dict[int, ThreadPoolExecutor] = {}
 _inside = threading.local()
-
-
-@dataclass(frozen=True)
-class BandFile:
-    """One band of one item: where it lies and what its numbers mean."""
-
-    asset: str
-    href: str
-    kind: Literal["numbers", "power", "decibels", "classes"]
-    """Level-2A digital numbers · linear backscatter · decibels · scene classes."""
-    offset: float = 0.0
-    """Of digital numbers."""
-
-
-@dataclass(frozen=True)
-class ItemFiles:
-    """What is read of one item."""
-
-    item: str
-    bands: tuple[BandFile | None, ...]
-    """In channel order; None where the item lacks the band."""
-    classes: BandFile | None = None
-    """The scene classification that tells clouds."""
-    validity: bool = False
-    """Read only where the ground is seen, not the bands."""
 
 
 @dataclass(frozen=True)

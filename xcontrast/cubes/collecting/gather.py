@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from xcontrast.cubes.catalog import find_items
+from xcontrast.cubes.collecting.plan import CollectPlan
 from xcontrast.cubes.loading import hidden_share, load_sensor
 from xcontrast.cubes.options import CubeOptions
 from xcontrast.cubes.periods import time_of
 from xcontrast.cubes.sources import Box, Source
 from xcontrast.cubes.zones import areas_of, epsg_of
-from xcontrast.errors import DataError, problem
 from xcontrast.sensors import S1, S2, STORED_NODATA, Sensor
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-__all__ = ["REASONS", "CollectPlan", "Rejected", "Sample", "footprint_of", "gather_sample"]
+__all__ = ["REASONS", "Rejected", "Sample", "footprint_of", "gather_sample"]
 
 Times = npt.NDArray[np.datetime64]
 
@@ -38,83 +38,6 @@ REASONS = ("no image", "clouds or no data", "no radar", "radar without data")
 
 class Rejected(Exception):
     """A draw has to be made again; its argument is one of `REASONS`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollectPlan:
-    """What is gathered at each location."""
-
-    sensors: tuple[str, ...]
-    bands: dict[str, tuple[str, ...]]
-    start: str
-    end: str
-    """First and last instant of the period, ISO."""
-    dates: int
-    gap: str
-    window: str
-    tolerance: str
-    max_cloud: float
-    max_invalid: float
-    size: int
-    seed: int
-    preset: Literal["paper"] | None
-
-    def __post_init__(self) -> None:
-        wrong = self._find_wrong()
-        if wrong:
-            raise DataError(
-                problem(
-                    expected="dates, gap, window and tolerance that fit into the period; size of "
-                    "16 px or more; max_cloud in 0..100 and max_invalid in 0..1",
-                    received=", ".join(wrong),
-                    do="widen the period, or ask for fewer dates or a smaller gap",
-                )
-            )
-
-    def _find_wrong(self) -> list[str]:
-        wrong = [f"{n}={getattr(self, n)}" for n in ("dates", "size") if getattr(self, n) < 1]
-        if 1 <= self.size < 16:
-            wrong.append(f"size={self.size}")
-        if not 0 <= self.max_cloud <= 100:
-            wrong.append(f"max_cloud={self.max_cloud}")
-        if not 0 <= self.max_invalid <= 1:
-            wrong.append(f"max_invalid={self.max_invalid}")
-        try:
-            short = self.room < pd.Timedelta(0) or self.span <= pd.Timedelta(0)
-        except ValueError as error:
-            return [*wrong, str(error)]
-        if short and not wrong:
-            needed = (self.dates - 1) * pd.Timedelta(self.gap) + self.span
-            wrong.append(
-                f"{self.dates} dates {self.gap} apart with windows of {self.window}, "
-                f"{needed.days} days in all, in {self.start[:10]} to {self.end[:10]}"
-            )
-        return wrong
-
-    @property
-    def span(self) -> pd.Timedelta:
-        """Length of a window."""
-        return pd.Timedelta(self.window)
-
-    @property
-    def room(self) -> pd.Timedelta:
-        """How far all dates may be shifted together."""
-        whole = pd.Timestamp(self.end) - pd.Timestamp(self.start)
-        return whole - (self.dates - 1) * pd.Timedelta(self.gap) - self.span
-
-    @property
-    def backward(self) -> bool:
-        """Whether the latest image of a window is taken, as both papers do."""
-        return self.preset == "paper"
-
-    def draw_windows(self, location: int, attempt: int) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-        """Draw the windows of a location's dates: one shift for all of them."""
-        rng = np.random.default_rng((self.seed, 7, location, attempt))
-        # Whole seconds: the same on every platform.
-        shift = pd.Timedelta(int(rng.random() * self.room.total_seconds()), "s")
-        first = pd.Timestamp(self.start) + shift
-        starts = [first + n * pd.Timedelta(self.gap) for n in range(self.dates)]
-        return [(start, start + self.span) for start in starts]
 
 
 @dataclass(frozen=True)
