@@ -36,6 +36,16 @@ def test_first_map(tmp_path: Path) -> None:
     assert float(found[1]) > 0.2
 
 
+def test_many_places(tmp_path: Path) -> None:
+    told = execute("many_places.ipynb", tmp_path)
+    found = re.search(r"(\d+) places, (\d+) pairs, (\d+) chips, largest lag ([\d.]+) d", told)
+    assert found
+    assert int(found[1]) >= 12
+    assert int(found[2]) == 4 * int(found[1])
+    assert int(found[3]) > 0
+    assert float(found[4]) <= 3
+
+
 def test_real_pairs(data_dir: Path, tmp_path: Path) -> None:
     told = execute("real_pairs.ipynb", tmp_path, XCONTRAST_DATA=str(data_dir))
     assert "1 pair, lag 67 hours" in told

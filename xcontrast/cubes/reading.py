@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -282,10 +283,14 @@ def _pool() -> ThreadPoolExecutor:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep odc-loader from logging each failed attempt, with its token."""
+    """Keep odc-loader from logging each failed attempt, with its token, and rasterio from alarming.
+
+    rasterio warns that an array that it warps into has no geotransform, before it gives it one.
+    """
     logger = logging.getLogger("odc.loader._rio")
     if _keep not in logger.filters:
         logger.addFilter(_keep)
+        warnings.filterwarnings("ignore", "Dataset has no geotransform", module="rasterio.warp")
     _inside.reading = True
     try:
         yield
