@@ -229,9 +229,12 @@ class StacApi:
 
     def _collections(self, sensor: Sensor) -> list[str]:
         if sensor.name not in self._names:
-            ids = [collection.id for collection in self._client.get_collections()]
-            names = [name for name in ids if sensor.owns(name)]
-            self._names[sensor.name] = [sensor.collection] if sensor.collection in names else names
+            # By its name on the Planetary Computer, or any that is of this sensor.
+            if self._client.get_collection(sensor.collection) is not None:
+                self._names[sensor.name] = [sensor.collection]
+            else:
+                listed = [collection.id for collection in self._client.get_collections()]
+                self._names[sensor.name] = [name for name in listed if sensor.owns(name)]
         return self._names[sensor.name]
 
 
