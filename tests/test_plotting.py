@@ -19,6 +19,7 @@ from xcontrast.plotting import (
     plot_pairs,
     plot_pca,
     plot_places,
+    plot_rate,
     plot_timeline,
     plot_training,
 )
@@ -531,3 +532,27 @@ def test_only_the_places_shown_are_computed():
 def test_collections_that_cannot_be_shown(change, n, message):
     with pytest.raises(DataError, match=message):
         plot_places(collection().isel(change), n=n)
+
+
+def test_the_match_rate_rises_to_what_the_pairs_are():
+    start = np.datetime64("2023-01-01", "ns")
+    day = np.timedelta64(1, "D")
+    cube = xr.Dataset(
+        coords={
+            "s1_time": start + np.array([0, 12, 24]) * day,
+            "s2_time": start + np.array([1, 5, 14, 30]) * day,
+            "s1_orbit_state": ("s1_time", ["ascending", "descending", "ascending"]),
+        }
+    )
+    ax = plot(cube, kind="rate")
+    lines = {line.get_label(): line for line in ax.lines}
+    assert set(lines) == {"any pass", "each pass once", "ascending", "descending"}
+    at = {
+        name: np.interp([1.05, 2.05, 5.05, 6.05], *line.get_data()) for name, line in lines.items()
+    }
+    assert at["any pass"].tolist() == [25, 50, 75, 100]
+    assert at["each pass once"].tolist() == [25, 50, 50, 75]
+    assert at["ascending"].tolist() == [25, 25, 50, 75]
+    assert "4 Sentinel-2 dates, 3 Sentinel-1 passes" in ax.get_title(loc="left")
+    with pytest.raises(DataError, match=r"dates of both sensors.*received 0 Sentinel-1 and 4"):
+        plot_rate(cube.drop_dims("s1_time"))

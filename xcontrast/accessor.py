@@ -9,7 +9,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
-from xcontrast.cubes.facts import describe
 from xcontrast.cubes.registration import measure_shifts
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
@@ -19,6 +18,7 @@ from xcontrast.mapping.cog import to_cog
 from xcontrast.plotting import plot
 from xcontrast.sampling.chips import chips
 from xcontrast.sampling.pairing import pairs
+from xcontrast.sampling.tables import describe_any
 from xcontrast.training.pretrain import pretrain
 
 __all__ = ["DataArrayContrast", "DatasetContrast"]
@@ -44,16 +44,16 @@ def delegate(func: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Any, 
 
 @xr.register_dataset_accessor("contrast")  # type: ignore[no-untyped-call]
 class DatasetContrast:
-    """Pairs, chips, pretraining, embeddings and maps of a Dataset; prints what a cube holds."""
+    """Pairs, chips, pretraining, embeddings and maps of a Dataset; prints what it holds."""
 
     def __init__(self, obj: xr.Dataset) -> None:
         self._obj = obj
 
     def __repr__(self) -> str:
-        return repr(describe(self._obj))
+        return repr(describe_any(self._obj))
 
     def _repr_html_(self) -> str:
-        return describe(self._obj)._repr_html_()
+        return describe_any(self._obj)._repr_html_()
 
     measure_shifts = delegate(measure_shifts)
     pairs = delegate(pairs)

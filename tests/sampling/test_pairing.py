@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -12,7 +13,13 @@ from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError
-from xcontrast.sampling.pairing import match_nearest
+from xcontrast.sampling.matching import (
+    choose_apart,
+    match_all,
+    match_latest,
+    match_nearest,
+    match_one_to_one,
+)
 
 hours = st.lists(st.integers(0, 400), min_size=0, max_size=12)
 
@@ -32,6 +39,86 @@ def test_matching_equals_brute_force(a: list[int], b: list[int], tolerance: int)
             assert k not in got
         else:
             assert got[k] == best
+
+
+few = st.lists(st.integers(0, 60), min_size=0, max_size=6)
+
+
+@given(few, few, st.integers(0, 40))
+def test_one_to_one_is_the_best_of_all_assignments(a: list[int], b: list[int], limit: int) -> None:
+    i, j = match_one_to_one(_times(a), _times(b), tolerance=pd.Timedelta(limit, "h"))
+    assert len(set(i.tolist())) == len(i)
+    assert len(set(j.tolist())) == len(j)
+    lags = [abs(a[m] - b[n]) for m, n in zip(i, j, strict=True)]
+    assert max(lags, default=0) <= limit
+
+    def best(m: int, used: frozenset) -> tuple[int, int]:
+        """Most pairs, then least lag, of times m and later, by trying all."""
+        if m == len(a):
+            return 0, 0
+        options = [best(m + 1, used)]
+        for n in range(len(b)):
+            lag = abs(a[m] - b[n])
+            if n not in used and lag <= limit:
+                more, total = best(m + 1, used | {n})
+                options.append((more - 1, total + lag))
+        return min(options)
+
+    assert (-len(i), sum(lags)) == best(0, frozenset())
+
+
+@given(hours, hours, st.integers(0, 100))
+def test_all_within_the_tolerance_are_found(a: list[int], b: list[int], limit: int) -> None:
+    i, j = match_all(_times(a), _times(b), tolerance=pd.Timedelta(limit, "h"))
+    expected = {(m, n) for m in range(len(a)) for n in range(len(b)) if abs(a[m] - b[n]) <= limit}
+    assert set(zip(i.tolist(), j.tolist(), strict=True)) == expected
+    assert len(i) == len(expected)
+
+
+@given(
+    st.lists(st.integers(0, 60), max_size=5, unique=True),
+    st.lists(st.integers(0, 60), max_size=5, unique=True),
+    st.integers(1, 40),
+)
+def test_the_papers_rule_at_every_moment(a: list[int], b: list[int], window: int) -> None:
+    """Moments every hour, each pair looked up by hand; how often one comes is its duration."""
+    i, j, durations = match_latest(_times(a), _times(b), window=pd.Timedelta(window, "h"))
+    got = {
+        (int(m), int(n)): d / np.timedelta64(1, "h")
+        for m, n, d in zip(i, j, durations, strict=True)
+    }
+    assert len(got) == len(i)
+    seen: dict[tuple[int, int], int] = {}
+    for moment in range(0, 120):
+        own = [[t for t in times if moment - window <= t <= moment] for times in (a, b)]
+        if all(own):
+            pair = a.index(max(own[0])), b.index(max(own[1]))
+            seen[pair] = seen.get(pair, 0) + 1
+    assert set(got) == set(seen)
+    for pair, n in seen.items():
+        # Hours touched, of which the last may be the instant at which the window closes.
+        assert got[pair] <= n <= got[pair] + 1
+
+
+@given(st.lists(st.integers(0, 200), max_size=9), st.integers(1, 80))
+def test_dates_apart_are_the_most_that_there_are(a: list[int], gap: int) -> None:
+    sets = choose_apart(_times(a), gap=pd.Timedelta(gap, "h"))
+    used = [k for own in sets for k in own.tolist()]
+    assert len(set(used)) == len(used)
+    for own in sets:
+        steps = np.diff([a[k] for k in own])
+        assert (steps >= gap).all()
+        assert len(own) == len(sets[0])
+    longest = max(
+        (
+            len(chosen)
+            for size in range(len(a) + 1)
+            for chosen in itertools.combinations(sorted(a), size)
+            if all(y - x >= gap for x, y in itertools.pairwise(chosen))
+        ),
+        default=0,
+    )
+    assert (len(sets[0]) if sets else 0) == longest
 
 
 def test_pairs_hold_the_matched_images_and_the_signed_lag(cube: xr.Dataset) -> None:
@@ -108,10 +195,147 @@ def test_cubes_that_give_no_pairs(cube: xr.Dataset, change, message: str) -> Non
     [
         ({"tolerance": "soon"}, "Expected a tolerance.*'soon'"),
         ({"tolerance": "-1D"}, "Expected a tolerance"),
-        ({"min_valid": 3}, r"min_valid in 0\.\.1"),
-        ({"kind": "twins"}, "Expected kind 'cross-sensor'"),
+        ({"min_valid": 3}, r"min_valid in 0\.\.1; received min_valid=3"),
+        ({"kind": "twins"}, "Expected kind 'cross-sensor' or 'seasonal'.*kind='twins'"),
+        ({"match": "best"}, "match nearest, one-to-one, all, paper.*match='best'"),
+        ({"max_cloud": 101}, "max_cloud in 0..100 percent.*max_cloud=101"),
+        ({"max_cloud": 50}, "a cube with s2_cloud_cover on s2_time.*use min_valid"),
+        ({"orbit": "ascending"}, "orbit 'ascending'.*s1_orbit_state is not there"),
+        ({"kind": "seasonal", "gap": "often"}, "Expected a gap of at least zero.*'often'"),
+        ({"kind": "seasonal"}, r"3 or more Sentinel-2 dates.*received 2 dates, .*lower `gap`"),
     ],
 )
 def test_wrong_options(cube: xr.Dataset, options: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         xc.pairs(cube, **options)
+
+
+def _dated_cube(n1: int = 8, n2: int = 5, cloud: float = 0.0) -> xr.Dataset:
+    """Passes every 6 days, of two orbits in turn, and optical dates every 10."""
+    cube = planted_cube(16, n_times=max(n1, n2))
+    start = np.datetime64("2023-01-01", "ns")
+    day = np.timedelta64(1, "D")
+    one = (
+        cube[["s1"]].isel(s1_time=slice(n1)).assign_coords(s1_time=start + 6 * np.arange(n1) * day)
+    )
+    two = (
+        cube[["s2"]]
+        .isel(s2_time=slice(n2))
+        .assign_coords(s2_time=start + (10 * np.arange(n2) + 1) * day)
+    )
+    states = np.array(["ascending", "descending"] * n1, object)[:n1]
+    both = xr.merge([one, two], compat="override", join="exact")
+    return both.assign_coords(
+        s1_orbit_state=("s1_time", states),
+        s1_relative_orbit=("s1_time", [15, 95] * (n1 // 2)),
+        s2_cloud_cover=("s2_time", [0.0, 90.0, np.nan, 40.0, 5.0][:n2]),
+    )
+
+
+def _lazy(cube: xr.Dataset) -> xr.Dataset:
+    """Lazy images, but not coords, as open_cube gives them."""
+    return cube.assign({name: cube[name].chunk(y=8) for name in cube.data_vars})
+
+
+def test_only_passes_of_the_orbit_asked_for() -> None:
+    cube = _dated_cube()
+    down = cube.contrast.pairs(orbit="descending", tolerance="7D")
+    assert set(down.s1_orbit_state.values) == {"descending"}
+    assert set(cube.contrast.pairs(orbit=15, tolerance="7D").s1_relative_orbit.values) == {15}
+    told = json.loads(down.attrs["pairing"])
+    assert (told["orbit"], told["rejected_by_orbit"]) == ("descending", 4)
+    with pytest.raises(DataError, match=r"received 16, while s1_relative_orbit is \[15, 95\]"):
+        cube.contrast.pairs(orbit=16)
+
+
+def test_the_same_orbit_is_the_one_with_the_most_pairs() -> None:
+    cube = _dated_cube()
+    counts = {
+        orbit: cube.contrast.pairs(orbit=orbit, tolerance="2D").sizes["pair"] for orbit in (15, 95)
+    }
+    same = cube.contrast.pairs(orbit="same", tolerance="2D")
+    (chosen,) = set(same.s1_relative_orbit.values.tolist())
+    assert same.sizes["pair"] == max(counts.values()) == counts[chosen]
+
+
+def test_cloudy_dates_are_left_out_by_what_their_items_say(no_compute: None) -> None:
+    found = _lazy(_dated_cube()).contrast.pairs(max_cloud=20, tolerance="9D")
+    assert found.sizes["pair"] == 3
+    assert json.loads(found.attrs["pairing"])["rejected_by_cloud"] == 2
+
+
+@pytest.mark.parametrize(
+    ("match", "n"), [("nearest", 5), ("one-to-one", 5), ("all", 10), ("paper", 10)]
+)
+def test_rules_of_matching_on_a_cube(match: str, n: int) -> None:
+    found = _dated_cube().contrast.pairs(match=match, tolerance="6D")
+    assert found.sizes["pair"] == n
+    assert ("duration" in found.coords) == (match == "paper")
+    assert (np.abs(found.lag.values) <= np.timedelta64(6, "D")).all()
+
+
+def test_seasons_of_a_cube() -> None:
+    cube = _dated_cube().drop_vars("s1")
+    found = cube.contrast.pairs(kind="seasonal", gap="20D")
+    assert found.s2.dims == ("pair", "date", "s2_band", "y", "x")
+    assert dict(found.sizes)["pair"] == 1
+    assert found.s2_time.dims == ("pair", "date")
+    np.testing.assert_array_equal(found.s2.values[0], cube.s2.values[[0, 2, 4]])
+    told = json.loads(found.attrs["pairing"])
+    assert (told["dates"], told["rejected_by_time"], told["replace"]) == (3, 2, False)
+    every = cube.contrast.pairs(kind="seasonal", gap="10D", replace=True)
+    assert every.sizes["date"] == 5
+    assert json.loads(every.attrs["pairing"])["replace"] is True
+
+
+def test_seasons_of_a_cube_without_its_cloudy_date() -> None:
+    cube = _dated_cube().drop_vars("s1").copy(deep=True)
+    cube["s2"][2, :, :10] = np.nan
+    with pytest.raises(DataError, match=r"3 or more Sentinel-2 dates.*4 dates, 2 so"):
+        cube.contrast.pairs(kind="seasonal", gap="20D", min_valid=0.9)
+    found = cube.contrast.pairs(kind="seasonal", gap="10D", min_valid=0.9)
+    assert found.sizes["date"] == 4
+    assert json.loads(found.attrs["pairing"])["rejected_by_validity"] == 1
+
+
+def test_seasons_of_a_collection() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random((4, 3, 2, 8, 8)).astype("float32")
+    values[2, 1, :, :6] = np.nan
+    start = np.datetime64("2023-01-01", "ns")
+    days = np.array([[0, 90, 180], [0, 20, 180], [5, 95, 185], [10, 100, 190]])
+    collection = xr.Dataset(
+        {"s2": (("location", "date", "s2_band", "y", "x"), values)},
+        {
+            "s2_band": np.array(["B04", "B08"], object), "location": [3, 5, 8, 9],
+            "s2_time": (("location", "date"), start + days * np.timedelta64(1, "D")),
+            "scene": ("location", ["a", "b", "c", "d"]),
+        },
+    )  # fmt: skip
+    found = collection.chunk(location=1).contrast.pairs(kind="seasonal", min_valid=0.9)
+    assert found.s2.dims == ("pair", "date", "s2_band", "y", "x")
+    assert found.location.values.tolist() == [3, 9]
+    assert found.scene.values.tolist() == ["a", "d"]
+    np.testing.assert_array_equal(found.s2.values, values[[0, 3]])
+    told = json.loads(found.attrs["pairing"])
+    assert (told["rejected_by_time"], told["rejected_by_validity"]) == (1, 1)
+    with pytest.raises(DataError, match=r"4 places, their dates at most 90 days.*apart"):
+        collection.contrast.pairs(kind="seasonal", gap="200D")
+    with pytest.raises(DataError, match=r"3 or more Sentinel-2 dates"):
+        collection.isel(date=slice(2)).contrast.pairs(kind="seasonal")
+
+
+def test_the_table_of_pairs_can_be_judged(no_compute: None) -> None:
+    found = _lazy(_dated_cube()).contrast.pairs(max_cloud=50, tolerance="2D", orbit=15)
+    text = repr(found.contrast)
+    assert text.startswith("xcontrast pairs")
+    assert f"{found.sizes['pair']} of both sensors" in text
+    assert "By orbit" in text
+    assert "15: " in text
+    assert "By month" in text
+    assert "1 with cloud over 50 %, 4 passes not of orbit 15" in text
+    assert "dates without a partner within 2 d" in text
+    assert "<table" in found.contrast._repr_html_()
+    seasons = _dated_cube().contrast.pairs(kind="seasonal", gap="20D")
+    assert "1 of 3 dates each" in repr(seasons.contrast)
+    assert "2 dates left over, 20 d apart or more" in repr(seasons.contrast)

@@ -16,6 +16,7 @@ from xcontrast.errors import DataError, problem
 from xcontrast.plotting.charts import plot_lags, plot_timeline, plot_training
 from xcontrast.plotting.maps import HITS, plot_hits, plot_map
 from xcontrast.plotting.places import plot_places
+from xcontrast.plotting.rates import plot_rate
 from xcontrast.plotting.scenes import plot_pairs, plot_pca
 
 if TYPE_CHECKING:
@@ -31,16 +32,17 @@ __all__ = [
     "plot_pairs",
     "plot_pca",
     "plot_places",
+    "plot_rate",
     "plot_timeline",
     "plot_training",
 ]
 
-Kind: TypeAlias = Literal["timeline", "places", "pairs", "lags", "pca", "map", "training"]
+Kind: TypeAlias = Literal["timeline", "rate", "places", "pairs", "lags", "pca", "map", "training"]
 
 # What each kind of object can be drawn as; the first is the default.
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "pairs": ("pairs", "lags"),
-    "cube": ("timeline",),
+    "cube": ("timeline", "rate"),
     "collection": ("places",),
     "embedding": ("pca",),
     "map": ("map",),
@@ -48,6 +50,7 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
 }
 _DRAW: dict[Kind, Callable[..., Axes | Figure]] = {
     "timeline": plot_timeline,
+    "rate": plot_rate,
     "places": plot_places,
     "pairs": plot_pairs,
     "lags": plot_lags,
@@ -67,12 +70,12 @@ def plot(
     obj : Dataset, DataArray or DataFrame
         A cube, a collection, pairs, an embedding (of one sensor, or a Dataset with one sensor), a
         map (or its ``label``), or the history of a pretraining.
-    kind : {"timeline", "places", "pairs", "lags", "pca", "map", "training"}, optional
+    kind : {"timeline", "rate", "places", "pairs", "lags", "pca", "map", "training"}, optional
         By default what fits: a cube as a time line, a collection by some places, pairs side by
         side, an embedding by its principal components, a map in its legend, a history as curves.
     **options : Any
-        Of `plot_timeline`, `plot_places`, `plot_pairs`, `plot_lags`, `plot_pca`, `plot_map` or
-        `plot_training`.
+        Of `plot_timeline`, `plot_rate`, `plot_places`, `plot_pairs`, `plot_lags`, `plot_pca`,
+        `plot_map` or `plot_training`.
 
     Returns
     -------

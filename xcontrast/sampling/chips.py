@@ -12,7 +12,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
-from xcontrast.sampling.pairing import seen_by
+from xcontrast.sampling.validity import seen_by
 from xcontrast.sensors import SENSORS, Sensor
 
 __all__ = ["Chips", "chips"]

@@ -1,4 +1,4 @@
-"""Match Sentinel-1 and Sentinel-2 acquisitions of one place: cube in, pairs out, nothing read."""
+"""Positive pairs: two sensors at one place and time, or seasons of one place; lazy."""
 
 from __future__ import annotations
 
@@ -6,62 +6,97 @@ import json
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.matching import (
+    Indices,
+    match_all,
+    match_latest,
+    match_nearest,
+    match_one_to_one,
+)
+from xcontrast.sampling.seasons import pair_seasons
+from xcontrast.sampling.validity import keep_valid
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
 
-__all__ = ["match_nearest", "pairs", "seen_by"]
+__all__ = ["pairs"]
+
+KINDS = ("cross-sensor", "seasonal")
+MATCHES = ("nearest", "one-to-one", "all", "paper")
 
 
 def pairs(
     cube: xr.Dataset,
     *,
-    kind: Literal["cross-sensor"] = "cross-sensor",
+    kind: Literal["cross-sensor", "seasonal"] = "cross-sensor",
     tolerance: str | pd.Timedelta = "3D",
+    match: Literal["nearest", "one-to-one", "all", "paper"] = "nearest",
+    orbit: str | int | None = None,
+    max_cloud: float | None = None,
     min_valid: float | None = None,
+    gap: str | pd.Timedelta = "60D",
+    replace: bool = False,
 ) -> xr.Dataset:
-    """Match each Sentinel-2 acquisition with the Sentinel-1 acquisition nearest in time.
+    """Find the positive pairs of a cube or a collection.
 
-    An S1 acquisition may serve several S2 acquisitions; of two equally near, the earlier is
-    taken. Lazy: nothing is read unless `min_valid` is given. A collection is already aligned in
-    (location, date): its entries become pairs one by one, kept where their true times, if they
-    are there, lie within the tolerance.
+    Lazy: nothing is read unless `min_valid` is given. ``pairs.contrast`` prints what was matched
+    and rejected.
 
     Parameters
     ----------
     cube : Dataset
         A cube: ``s1 (s1_time, s1_band, y, x)`` and ``s2 (s2_time, s2_band, y, x)`` on one grid;
         or a collection with a leading ``location`` and perhaps ``date``.
-    kind : {"cross-sensor"}
-        What makes two images a positive pair: two sensors at one place and time.
+    kind : {"cross-sensor", "seasonal"}
+        What makes images positive pairs: two sensors at one place and time, or one sensor at one
+        place and several dates.
     tolerance : str or Timedelta, default "3D"
-        Largest absolute time between the two, inclusive.
+        Cross-sensor: largest absolute time between the two, inclusive.
+    match : {"nearest", "one-to-one", "all", "paper"}
+        Cross-sensor, of a cube. "nearest": each Sentinel-2 date takes its nearest Sentinel-1 pass,
+        which may serve several. "one-to-one": each at most once, as many pairs as can be and
+        then the least total lag. "all": whatever lies within the tolerance. "paper": the latest
+        of both in the window of `tolerance` before a moment, for all moments; ``duration`` tells
+        for how long. A collection is aligned already: its entries become pairs one by one, kept
+        where their true times, if they are there, lie within the tolerance.
+    orbit : {"ascending", "descending", "same"} or int, optional
+        Cross-sensor: only Sentinel-1 passes of a direction, of a relative orbit, or ("same") of
+        the one relative orbit that gives the most pairs.
+    max_cloud : float, optional
+        Leave out Sentinel-2 dates with a higher ``s2_cloud_cover``, percent.
     min_valid : float, optional
-        Keep a pair only if at least this share of its pixels, 0..1, is valid in both sensors
-        (first band of each). Reads those two bands.
+        Keep a pair only if at least this share of its pixels, 0..1, is valid in all its images.
+        Reads ``s1_valid`` and ``s2_valid``, or else the first band of each.
+    gap : str or Timedelta, default "60D"
+        Seasonal: least time between two dates of a place; three dates at least.
+    replace : bool, default False
+        Seasonal: whether views of a place are later drawn with replacement, as Seasonal
+        Contrast's code does, which makes one date its own positive now and then.
 
     Returns
     -------
     Dataset
-        ``s1 (pair, s1_band, y, x)`` and ``s2 (pair, s2_band, y, x)``, as lazy as the input;
-        coords on ``pair``: ``s1_time``, ``s2_time``, ``lag`` (S1 minus S2, timedelta64[ns]), the
-        other coords of both time axes, and ``valid_fraction`` (1) if `min_valid` is given.
+        Cross-sensor: ``s1 (pair, s1_band, y, x)`` and ``s2 (pair, s2_band, y, x)``; on ``pair``
+        ``s1_time``, ``s2_time``, ``lag`` (S1 minus S2, timedelta64[ns]), the other coords of both
+        time axes, and ``valid_fraction`` (1) if `min_valid` is given. Seasonal:
+        ``s2 (pair, date, s2_band, y, x)`` (or s1, in a cube without s2) with ``s2_time (pair,
+        date)``; of a cube the dates make as many pairs as fit without using one twice.
         ``attrs["pairing"]`` is a JSON text with counts of what was matched and rejected.
 
     Raises
     ------
     DataError
-        If a sensor is missing, no two acquisitions lie within the tolerance, or no pair is valid
-        enough.
+        If a sensor is missing, an option is out of its range, no acquisitions lie within the
+        tolerance or far enough apart, or no pair is valid enough.
 
     References
     ----------
     Jain, Wilson and Gulshan (2022), Multimodal contrastive learning for remote sensing tasks,
     section 3: an S1 and an S2 image of one place and time are a positive pair. The paper's
-    30-day window is ``tolerance="30D"`` at its widest.
+    30-day window before a random timestamp is ``match="paper", tolerance="30D"``. Mañas et al.
+    (2021), Seasonal Contrast, section 3: dates of one place are positives up to the season.
 
     Examples
     --------
@@ -80,85 +115,68 @@ def pairs(
     >>> pairs(cube, tolerance="3D").lag.dt.days.values
     array([-2])
     """
-    _check_kind(kind)
-    limit = _read_tolerance(tolerance)
-    _check_sensors(cube)
+    _check_options(kind, match, max_cloud, min_valid)
     collection = "location" in cube.dims
-    matched = _stack_collection(cube, limit) if collection else _match_cube(cube, limit)
-    facts: dict[str, Any] = {
-        "kind": kind,
-        "tolerance": str(limit),
-        "matched": matched.sizes["pair"],
-        "rejected_by_time": _count_acquisitions(cube) - matched.sizes["pair"],
-        "rejected_by_validity": 0,
-    }
-    if min_valid is not None:
-        matched = _keep_valid(matched, min_valid)
-        facts["rejected_by_validity"] = facts["matched"] - matched.sizes["pair"]
+    if max_cloud is not None:
+        cube, n_cloudy = _drop_cloudy(cube, max_cloud)
+    facts: dict[str, Any] = {"kind": kind}
+    if max_cloud is not None:
+        facts |= {"max_cloud": max_cloud, "rejected_by_cloud": n_cloudy}
+    if kind == "seasonal":
+        matched, told = pair_seasons(cube, _read_span(gap, "gap"), min_valid)
+        facts |= told | {"replace": replace}
+    else:
+        limit = _read_span(tolerance, "tolerance")
+        _check_sensors(cube)
+        if orbit is not None and not collection:
+            cube, told = _keep_orbit(cube, orbit, limit, match)
+            facts |= told
+        matched = _stack_collection(cube, limit) if collection else _match_cube(cube, limit, match)
+        facts |= {
+            "tolerance": str(limit),
+            "match": "aligned" if collection else match,
+            "matched": matched.sizes["pair"],
+            "rejected_by_time": _count_unmatched(cube, matched, collection),
+            "rejected_by_validity": 0,
+        }
+        if min_valid is not None:
+            matched = keep_valid(matched, min_valid)
+            facts["rejected_by_validity"] = facts["matched"] - matched.sizes["pair"]
     matched.attrs = {**cube.attrs, "pairing": json.dumps(facts)}
     return matched
 
 
-def match_nearest(
-    times: npt.NDArray[np.datetime64],
-    candidates: npt.NDArray[np.datetime64],
-    *,
-    tolerance: pd.Timedelta,
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Find for each time the nearest candidate within a tolerance.
-
-    Parameters
-    ----------
-    times : ndarray (n,), datetime64
-        What looks for a partner, in any order.
-    candidates : ndarray (m,), datetime64
-        The possible partners, in any order.
-    tolerance : Timedelta
-        Largest absolute difference, inclusive.
-
-    Returns
-    -------
-    tuple of ndarray (k,), intp
-        Indices into `times` and into `candidates`; of two equally near candidates the earlier.
-
-    Examples
-    --------
-    >>> import numpy as np, pandas as pd
-    >>> days = np.array(["2023-01-01", "2023-01-09"], "datetime64[ns]")
-    >>> match_nearest(days, days + np.timedelta64(1, "D"), tolerance=pd.Timedelta("2D"))
-    (array([0, 1]), array([0, 1]))
-    """
-    if not len(times) or not len(candidates):
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    order = np.argsort(candidates, kind="stable")
-    ordered = candidates[order]
-    after = np.searchsorted(ordered, times, side="left").clip(max=len(ordered) - 1)
-    before = (np.searchsorted(ordered, times, side="right") - 1).clip(min=0)
-    # The first of equal dates, so that the choice does not depend on how `before` was found.
-    before = np.searchsorted(ordered, ordered[before], side="left")
-    nearer = np.abs(ordered[after] - times) < np.abs(times - ordered[before])
-    partner = np.where(nearer, after, before)
-    near = np.abs(ordered[partner] - times) <= tolerance.to_timedelta64()
-    return np.flatnonzero(near), order[partner[near]]
-
-
-def _check_kind(kind: str) -> None:
-    if kind != "cross-sensor":
+def _check_options(kind: str, match: str, max_cloud: float | None, min_valid: float | None) -> None:
+    wrong = []
+    if kind not in KINDS:
+        wrong.append(f"kind={kind!r}")
+    if match not in MATCHES:
+        wrong.append(f"match={match!r}")
+    if max_cloud is not None and not 0 <= max_cloud <= 100:
+        wrong.append(f"max_cloud={max_cloud}")
+    if min_valid is not None and not 0 <= min_valid <= 1:
+        wrong.append(f"min_valid={min_valid}")
+    if wrong:
         raise DataError(
-            problem(expected="kind 'cross-sensor'", received=repr(kind), do="leave `kind` out")
+            problem(
+                expected=f"kind {' or '.join(map(repr, KINDS))}, match {', '.join(MATCHES)}, "
+                "max_cloud in 0..100 percent, min_valid in 0..1",
+                received=", ".join(wrong),
+                do="leave them out for the defaults",
+            )
         )
 
 
-def _read_tolerance(tolerance: str | pd.Timedelta) -> pd.Timedelta:
+def _read_span(span: str | pd.Timedelta, name: str) -> pd.Timedelta:
     try:
-        limit = pd.Timedelta(tolerance)
+        limit = pd.Timedelta(span)
     except ValueError:
         limit = pd.Timedelta(-1, "D")
     if pd.isna(limit) or limit < pd.Timedelta(0):
         raise DataError(
             problem(
-                expected="a tolerance of at least zero, such as '3D' or '12h'",
-                received=repr(tolerance),
+                expected=f"a {name} of at least zero, such as '3D' or '12h'",
+                received=repr(span),
                 do="write a number and a unit that pandas.Timedelta reads",
             )
         )
@@ -189,15 +207,78 @@ def _check_sensors(cube: xr.Dataset) -> None:
             )
 
 
-def _count_acquisitions(cube: xr.Dataset) -> int:
-    if "location" in cube.dims:
-        return int(cube.sizes["location"] * cube.sizes.get("date", 1))
-    return int(cube.sizes[S2.time])
+def _count_unmatched(cube: xr.Dataset, matched: xr.Dataset, collection: bool) -> int:
+    if collection:
+        n = int(cube.sizes["location"] * cube.sizes.get("date", 1))
+        return n - matched.sizes["pair"]
+    return int(cube.sizes[S2.time]) - len(np.unique(matched[S2.time]))
 
 
-def _match_cube(cube: xr.Dataset, limit: pd.Timedelta) -> xr.Dataset:
+def _drop_cloudy(cube: xr.Dataset, max_cloud: float) -> tuple[xr.Dataset, int]:
+    """Leave out dates by the cloud cover that their items state; nothing is read."""
+    if "s2_cloud_cover" not in cube.coords or S2.time not in cube.dims:
+        raise DataError(
+            problem(
+                expected="a cube with s2_cloud_cover on s2_time",
+                received=f"coords {sorted(map(str, cube.coords))}",
+                do="use min_valid, which looks at the pixels",
+            )
+        )
+    # Items that do not say are kept.
+    clear = ~(cube["s2_cloud_cover"].values > max_cloud)
+    return cube.isel({S2.time: clear}), int((~clear).sum())
+
+
+def _keep_orbit(
+    cube: xr.Dataset, orbit: str | int, limit: pd.Timedelta, match: str
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Keep the passes of one direction or relative orbit."""
+    name = "s1_orbit_state" if orbit in ("ascending", "descending") else "s1_relative_orbit"
+    known = cube[name].values if name in cube.coords else np.array([])
+    chosen = _best_orbit(cube, limit, match) if orbit == "same" and len(known) else orbit
+    own = known == chosen
+    if not own.any():
+        raise DataError(
+            problem(
+                expected="orbit 'ascending', 'descending', 'same' or a relative orbit of the cube",
+                received=f"{orbit!r}, while {name} is {sorted(set(known.tolist())) or 'not there'}",
+                do="choose one of those, or leave it out",
+            )
+        )
+    told = {"orbit": str(chosen), "rejected_by_orbit": int((~own).sum())}
+    return cube.isel({S1.time: own}), told
+
+
+def _best_orbit(cube: xr.Dataset, limit: pd.Timedelta, match: str) -> int:
+    """Give the relative orbit with the most pairs; of several, the one with the least lags."""
+    orbits = cube["s1_relative_orbit"].values
     t1, t2 = cube[S1.time].values, cube[S2.time].values
-    i2, i1 = match_nearest(t2, t1, tolerance=limit)
+
+    def rank(orbit: int) -> tuple[int, float, int]:
+        own = t1[orbits == orbit]
+        i2, i1, _ = _match(t2, own, limit, match)
+        lags = np.abs(own[i1] - t2[i2]) / np.timedelta64(1, "s")
+        return -len(i2), float(lags.mean()) if len(i2) else 0.0, int(orbit)
+
+    return min((int(orbit) for orbit in np.unique(orbits)), key=rank)
+
+
+def _match(
+    t2: np.ndarray[Any, Any], t1: np.ndarray[Any, Any], limit: pd.Timedelta, match: str
+) -> tuple[Indices, Indices, np.ndarray[Any, Any] | None]:
+    """Match Sentinel-2 with Sentinel-1 times by a rule."""
+    if match == "paper":
+        return match_latest(t2, t1, window=limit)
+    if match == "all":
+        return *match_all(t2, t1, tolerance=limit), None
+    if match == "one-to-one":
+        return *match_one_to_one(t2, t1, tolerance=limit), None
+    return *match_nearest(t2, t1, tolerance=limit), None
+
+
+def _match_cube(cube: xr.Dataset, limit: pd.Timedelta, match: str) -> xr.Dataset:
+    t1, t2 = cube[S1.time].values, cube[S2.time].values
+    i2, i1, durations = _match(t2, t1, limit, match)
     if not len(i2):
         gap = np.abs(t1[:, None] - t2[None]).min() if len(t1) and len(t2) else None
         nearest = f"the nearest are {pd.Timedelta(gap)} apart" if gap is not None else "none at all"
@@ -211,6 +292,8 @@ def _match_cube(cube: xr.Dataset, limit: pd.Timedelta) -> xr.Dataset:
     one = _own_part(cube, S1).isel({S1.time: xr.DataArray(i1, dims="pair")})
     two = _own_part(cube, S2).isel({S2.time: xr.DataArray(i2, dims="pair")})
     matched = xr.merge([one, two], compat="override", join="exact")
+    if durations is not None:
+        matched = matched.assign_coords(duration=("pair", durations))
     return matched.assign_coords(lag=matched[S1.time] - matched[S2.time])
 
 
@@ -247,30 +330,3 @@ def _stack_collection(cube: xr.Dataset, limit: pd.Timedelta) -> xr.Dataset:
                 )
             )
     return stacked
-
-
-def seen_by(pairs: xr.Dataset, sensor: Sensor) -> xr.DataArray:
-    """Give where a sensor sees the ground: as its cube tells, or else where its first band is."""
-    if sensor.valid in pairs:
-        return pairs[sensor.valid]
-    return pairs[sensor.name].isel({sensor.band: 0}, drop=True).notnull()
-
-
-def _keep_valid(matched: xr.Dataset, min_valid: float) -> xr.Dataset:
-    if not 0 <= min_valid <= 1:
-        raise DataError(
-            problem(expected="min_valid in 0..1", received=str(min_valid), do="give a share")
-        )
-    both = [seen_by(matched, sensor) for sensor in SENSORS]
-    fraction = (both[0] & both[1]).mean(("y", "x")).astype("float32").compute()
-    kept = matched.assign_coords(valid_fraction=("pair", fraction.values))
-    kept = kept.isel(pair=fraction.values >= min_valid)
-    if not kept.sizes["pair"]:
-        raise DataError(
-            problem(
-                expected=f"a pair with at least {min_valid:.0%} of its pixels valid in both",
-                received=f"{matched.sizes['pair']} pairs, the best {float(fraction.max()):.0%}",
-                do="lower `min_valid`, or look for a clearer period",
-            )
-        )
-    return kept

@@ -62,6 +62,7 @@ def open_collection(store: str | os.PathLike[str]) -> xr.Dataset:
     try:
         stored = xr.open_zarr(path, chunks=None, mask_and_scale=False)
         plan = json.loads(stored.attrs[PLAN])["plan"]
+        record = read_record(path)
     except (OSError, ValueError, KeyError) as error:
         raise SourceError(
             problem(
@@ -72,7 +73,6 @@ def open_collection(store: str | os.PathLike[str]) -> xr.Dataset:
         ) from error
     n_bands = sum(len(plan["bands"][name]) for name in plan["sensors"])
     step = int(max(1, OPENED // (4 * n_bands * plan["dates"] * plan["size"] ** 2)))
-    record = read_record(path)
     kept = [name for sensor in plan["sensors"] for name in (sensor, f"{sensor}_band")]
     stored = stored[kept].drop_vars(set(stored[kept].coords) - set(kept)).chunk({"location": step})
     stored = stored.assign_coords(to_coords(record, plan))

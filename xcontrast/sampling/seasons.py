@@ -1,0 +1,120 @@
+"""Seasonal positives: one place at dates that lie apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xcontrast.errors import DataError, problem
+from xcontrast.sampling.matching import choose_apart
+from xcontrast.sampling.validity import keep_valid, seen_by
+from xcontrast.sensors import S1, S2, Sensor
+
+__all__ = ["pair_seasons"]
+
+FEWEST = 3
+"""Dates of a place: a query and the two other dates that its keys are of."""
+
+
+def pair_seasons(
+    cube: xr.Dataset, gap: pd.Timedelta, min_valid: float | None
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Gather the dates of a place that lie at least a gap apart.
+
+    Parameters
+    ----------
+    cube : Dataset
+        A cube, or a collection with ``location`` and ``date``.
+    gap : Timedelta
+        Least time between two dates of a pair.
+    min_valid : float, optional
+        Of a cube: leave out dates of which less is valid. Of a collection: leave out places.
+
+    Returns
+    -------
+    tuple of Dataset and dict
+        ``s2 (pair, date, s2_band, y, x)`` (s1 in a cube without s2) with ``s2_time (pair, date)``;
+        and counts of what was matched and rejected.
+
+    Raises
+    ------
+    DataError
+        If there is no sensor, or not three dates that far apart and valid enough.
+    """
+    sensor = next((s for s in (S2, S1) if s.name in cube), None)
+    if sensor is None:
+        raise DataError(
+            problem(
+                expected="a cube with 's2' or 's1'",
+                received=f"a Dataset with {sorted(map(str, cube.data_vars))}",
+                do="make it with xc.open_cube or xc.as_cube",
+            )
+        )
+    own = cube[[name for name in (sensor.name, sensor.valid) if name in cube]]
+    if "location" in cube.dims:
+        return _pair_collection(own, sensor, gap, min_valid)
+    return _pair_cube(own, sensor, gap, min_valid)
+
+
+def _pair_cube(
+    cube: xr.Dataset, sensor: Sensor, gap: pd.Timedelta, min_valid: float | None
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    if sensor.time not in cube.dims:
+        raise _too_few(sensor, f"dims {dict(cube.sizes)}", gap)
+    n_found = cube.sizes[sensor.time]
+    if min_valid is not None:
+        # Date by date, so that one cloudy date costs itself and not its pair.
+        share = seen_by(cube, sensor).mean(("y", "x")).compute().values
+        cube = cube.isel({sensor.time: share >= min_valid})
+    times = cube[sensor.time].values
+    sets = choose_apart(times, gap=gap)
+    if not sets or len(sets[0]) < FEWEST:
+        raise _too_few(sensor, f"{len(times)} dates, {len(sets[0]) if sets else 0} so", gap)
+    index = xr.DataArray(np.stack(sets), dims=("pair", "date"))
+    matched = cube.isel({sensor.time: index})
+    matched = matched.transpose("pair", "date", sensor.band, "y", "x", ...)
+    told = {
+        "gap": str(gap), "matched": len(sets), "dates": len(sets[0]),
+        "rejected_by_validity": n_found - len(times),
+        "rejected_by_time": len(times) - index.size,
+    }  # fmt: skip
+    return matched, told
+
+
+def _pair_collection(
+    cube: xr.Dataset, sensor: Sensor, gap: pd.Timedelta, min_valid: float | None
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    if cube[sensor.name].sizes.get("date", 1) < FEWEST:
+        raise _too_few(sensor, f"dims {dict(cube.sizes)}", gap)
+    matched = cube.rename(location="pair")
+    if "pair" in matched.coords:
+        matched = matched.rename(pair="location").swap_dims(location="pair")
+    n_found = matched.sizes["pair"]
+    if sensor.time in matched.coords:
+        steps = np.diff(np.sort(matched[sensor.time].values, axis=1), axis=1)
+        apart = (steps >= gap.to_timedelta64()).all(1)
+        if not apart.any():
+            widest = pd.Timedelta(steps.min(1).max())
+            raise _too_few(sensor, f"{n_found} places, their dates at most {widest} apart", gap)
+        matched = matched.isel(pair=apart)
+    told: dict[str, Any] = {
+        "gap": str(gap), "matched": matched.sizes["pair"], "dates": matched.sizes["date"],
+        "rejected_by_time": n_found - matched.sizes["pair"], "rejected_by_validity": 0,
+    }  # fmt: skip
+    if min_valid is not None:
+        matched = keep_valid(matched, min_valid)
+        told["rejected_by_validity"] = told["matched"] - matched.sizes["pair"]
+    return matched, told
+
+
+def _too_few(sensor: Sensor, received: str, gap: pd.Timedelta) -> DataError:
+    return DataError(
+        problem(
+            expected=f"{FEWEST} or more {sensor.title} dates of a place at least {gap} apart",
+            received=received,
+            do="lower `gap` or `min_valid`, or open a longer period",
+        )
+    )
