@@ -154,3 +154,105 @@ def test_the_order_is_seeded_new_each_epoch_and_complete() -> None:
     first, second = order[0] + order[1], order[2] + order[3]
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(2, 8), st.data())
+def test_dropped_edges_are_what_is_said(
+    height: int, width: int, size: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.integers(1, size))
+    pairs = xc.pairs(planted_cube(40, n_times=1)).isel(y=slice(height), x=slice(width))
+    chips = xc.chips(pairs, size=size, stride=stride, edges="drop")
+    covered = _ground(chips, (height, width)) > 0
+    assert covered.mean() == pytest.approx(chips.told["covered"])
+    assert ((chips.row % stride == 0) & (chips.col % stride == 0)).all()
+    assert f"{chips.told['covered']:.1%} of the grid" in repr(chips)
+    assert xc.chips(pairs, size=size, stride=stride).told["covered"] == 1
+
+
+def test_chips_of_an_area(cube: xr.Dataset) -> None:
+    import geopandas
+    import odc.geo.xr  # noqa: F401
+    import shapely
+
+    pairs = cube.contrast.pairs()
+    whole = pairs.contrast.chips(size=24)
+    mask = xr.zeros_like(cube.y * cube.x, dtype=bool)
+    mask[:48] = True
+    upper = pairs.contrast.chips(size=24, within=mask)
+    assert len(upper) == len(whole) / 2
+    assert (upper.row < 48).all()
+    assert f"{len(whole) // 2} outside the area" in repr(upper)
+    box = cube.odc.geobox[:48, :].extent
+    series = geopandas.GeoSeries([shapely.geometry.shape(box.json)], crs=str(box.crs))
+    for area in (
+        series,
+        geopandas.GeoDataFrame(geometry=series).to_crs(3857),
+        series.to_crs(4326).iloc[0],
+        # In degrees the grid is a little turned: its box would reach into the lower half.
+        tuple(series.to_crs(4326).iloc[0].buffer(-2e-4).bounds),
+    ):
+        found = pairs.contrast.chips(size=24, within=area)
+        assert sorted(zip(found.row, found.col, strict=True)) == sorted(
+            zip(upper.row, upper.col, strict=True)
+        )
+
+
+def test_weights_are_the_means_of_windows_and_rule_how_often_they_come(cube: xr.Dataset) -> None:
+    rng = np.random.default_rng(0)
+    weights = xr.DataArray(rng.random((96, 96)), dims=("y", "x"))
+    weights[:24] = 0
+    chips = cube.contrast.pairs().contrast.chips(size=24, weights=weights)
+    assert chips.row.min() == 24
+    for i in (0, 7, len(chips) - 1):
+        row, col = chips.row[i], chips.col[i]
+        own = weights.values[row : row + 24, col : col + 24].mean()
+        assert chips.weight[i] == pytest.approx(own)
+    store = store_chips(chips, progress=False)
+    np.testing.assert_array_equal(store.weight.numpy(), chips.weight)
+
+
+def test_an_epoch_draws_by_weight_without_replacement() -> None:
+    weights = np.array([1.0] * 20 + [0.25] * 40, "float32")
+    order = BatchOrder(60, 10, 3 * 400, 0, weights)
+    assert order.n_epoch == 30
+    batches = [batch.numpy() for batch in order]
+    epochs = [np.concatenate(batches[k : k + 3]) for k in range(0, len(batches), 3)]
+    assert all(len(np.unique(own)) == 30 for own in epochs)
+    counts = np.bincount(np.concatenate(epochs), minlength=60)
+    ratio = counts[:20].mean() / counts[20:].mean()
+    # Without replacement the heavy ones cannot come more than once an epoch: under 4.
+    assert 2.2 < ratio < 4
+    again = [batch.numpy() for batch in BatchOrder(60, 10, 30, 0, weights)]
+    assert all((a == b).all() for a, b in zip(again, batches, strict=False))
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
+    cube = planted_cube(32, n_times=3).drop_vars("s1").copy(deep=True)
+    cube["s2"][1, :, :16, :16] = np.nan
+    pairs = cube.contrast.pairs(kind="seasonal", gap="1D")
+    chips = pairs.contrast.chips(size=16)
+    assert chips[0].s2.dims == ("pair", "date", "s2_band", "y", "x")[1:]
+    assert {(int(r), int(c)) for r, c in zip(chips.row, chips.col, strict=True)} == {
+        (0, 16), (16, 0), (16, 16),
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"one image a sensor; received seasonal pairs of 3 dates"):
+        store_chips(chips)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"edges": "wrap"}, r"edges 'shift' or 'drop'; received.*edges='wrap'"),
+        ({"within": "Bologna"}, r"within as a bool DataArray.*received str"),
+        ({"within": xr.DataArray(np.ones((3, 3), bool))}, r"a bool DataArray \(y, x\) of 96 x 96"),
+        ({"within": (0.0, 0.0, 0.1, 0.1)}, r"received 0 windows.*outside the area"),
+        ({"weights": xr.DataArray(np.ones(3), dims="x")}, r"weights \(y, x\) of 96 x 96"),
+        ({"weights": xr.DataArray(np.full((96, 96), -1.0), dims=("y", "x"))}, r"0 or more"),
+    ],
+)
+def test_options_of_chips_out_of_range(cube: xr.Dataset, options: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        cube.contrast.pairs().contrast.chips(size=24, **options)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,16 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.areas import mark_area, read_weights
 from xcontrast.sampling.validity import seen_by
+from xcontrast.sampling.windows import lay_windows, sum_table, window_sum
 from xcontrast.sensors import SENSORS, Sensor
 
 __all__ = ["Chips", "chips"]
 
 Indices = npt.NDArray[np.intp]
+
+LAID = ("windows", "covered")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,11 @@ class Chips(Sequence[xr.Dataset]):
     col: Indices
     """First column of each chip, shape (n,)."""
     valid_fraction: npt.NDArray[np.float32]
-    """Share of pixels valid in every sensor, 0..1, shape (n,)."""
+    """Share of pixels valid in every image, 0..1, shape (n,)."""
+    weight: npt.NDArray[np.float32]
+    """How often each chip is drawn in training, against the others, shape (n,)."""
+    told: Mapping[str, float]
+    """Windows laid, the share of the grid that they cover, and how many were rejected, by why."""
 
     def __len__(self) -> int:
         return len(self.pair)
@@ -62,10 +70,12 @@ class Chips(Sequence[xr.Dataset]):
             f"{s.name} {s.title} {'/'.join(map(str, self.pairs[s.band].values))}"
             for s in self.sensors
         )
+        rejected = [f"{n:,} {why}" for why, n in self.told.items() if why not in LAID and n]
         return (
             f"<xcontrast.Chips: {len(self)} of {self.size} x {self.size} px "
             f"from {len(np.unique(self.pair))} pairs; {sensors}; "
-            f"valid {self.valid_fraction.mean():.0%}>"
+            f"valid {self.valid_fraction.mean():.0%}; {self.told['windows']:,} windows laid over "
+            f"{self.told['covered']:.1%} of the grid; rejected: {', '.join(rejected) or 'none'}>"
         )
 
     @property
@@ -90,7 +100,7 @@ class Chips(Sequence[xr.Dataset]):
         -------
         Chips
         """
-        fields = ("pair", "row", "col", "valid_fraction")
+        fields = ("pair", "row", "col", "valid_fraction", "weight")
         return replace(self, **{name: getattr(self, name)[which] for name in fields})
 
     def split(
@@ -171,9 +181,9 @@ class Chips(Sequence[xr.Dataset]):
         rows = np.arange(shape[0]) * n_rows // shape[0]
         cols = np.arange(shape[1]) * n_cols // shape[1]
         ground = chosen.reshape(n_rows, n_cols)[rows[:, None], cols[None]]
-        table = _sum_table(ground)
-        held = _window_sum(table, self.row, self.col, self.size) == self.size**2
-        near = _window_sum(table, self.row - buffer, self.col - buffer, self.size + 2 * buffer)
+        table = sum_table(ground)
+        held = window_sum(table, self.row, self.col, self.size) == self.size**2
+        near = window_sum(table, self.row - buffer, self.col - buffer, self.size + 2 * buffer)
         return near == 0, held
 
 
@@ -183,24 +193,35 @@ def chips(
     size: int = 128,
     stride: int | None = None,
     min_valid: float = 0.9,
+    edges: Literal["shift", "drop"] = "shift",
+    within: Any = None,
+    weights: xr.DataArray | None = None,
 ) -> Chips:
     """Cut pairs into square training windows, keeping those that are valid enough.
 
-    xbatcher lays the windows; where they do not reach the last row or column, one more row or
-    column of windows is shifted back to the edge, so that every pixel is covered. Validity is
-    read once, from the first band of each sensor.
+    xbatcher lays the windows. Validity is read once, from ``s1_valid`` and ``s2_valid`` or else
+    the first band of each sensor; what is kept, covered and rejected is printed with the chips.
 
     Parameters
     ----------
     pairs : Dataset
-        ``s1 (pair, s1_band, y, x)`` and/or ``s2 (pair, s2_band, y, x)``, from
-        ``cube.contrast.pairs()``.
+        ``s1 (pair, s1_band, y, x)`` and/or ``s2 (pair, s2_band, y, x)``, or with a ``date`` after
+        ``pair``, from ``cube.contrast.pairs()``.
     size : int, default 128
         Side of a window in pixels.
     stride : int, optional
         Step between windows in pixels, at most `size`; by default `size` (no overlap).
     min_valid : float, default 0.9
-        Least share of pixels, 0..1, valid in every sensor.
+        Least share of pixels, 0..1, valid in every sensor (and at every date).
+    edges : {"shift", "drop"}, default "shift"
+        Where windows do not reach the last row or column: one more row or column of windows,
+        shifted back to the edge, so that every pixel is covered; or those pixels are lost.
+    within : optional
+        An area of interest: a box in degrees, a geometry, a GeoDataFrame, or a bool DataArray
+        (y, x). Windows are kept of which at least half lies within.
+    weights : DataArray (y, x), optional
+        How often the ground is to be seen, 0 or more: a chip is drawn by its window's mean, as
+        for less open sea. Windows of weight 0 are left out.
 
     Returns
     -------
@@ -209,28 +230,67 @@ def chips(
     Raises
     ------
     DataError
-        If `pairs` has no ``pair`` dim, a window does not fit, or no window is valid enough.
+        If `pairs` has no ``pair`` dim, a window does not fit, an option is out of its range, or no
+        window is left.
     """
-    _check_pairs(pairs, size, size if stride is None else stride, min_valid)
-    rows = _window_starts(pairs.sizes["y"], size, stride or size)
-    cols = _window_starts(pairs.sizes["x"], size, stride or size)
-    row, col = (grid.ravel() for grid in np.meshgrid(rows, cols, indexing="ij"))
+    step = size if stride is None else stride
+    _check_pairs(pairs, size, step, min_valid, edges)
+    lengths = (pairs.sizes["y"], pairs.sizes["x"])
+    starts = [lay_windows(length, size, step, edges) for length in lengths]
+    row, col = (grid.ravel() for grid in np.meshgrid(*starts, indexing="ij"))
+    reached = [own[-1] + size for own in starts]
+    told: dict[str, float] = {
+        "windows": len(row) * pairs.sizes["pair"],
+        "covered": reached[0] * reached[1] / (lengths[0] * lengths[1]),
+    }
+    kept, weight = _choose_windows(pairs, row, col, size, within, weights)
+    told["outside the area"] = int((~kept).sum()) * pairs.sizes["pair"]
+    row, col, weight = row[kept], col[kept], weight[kept]
     valid = _valid_fractions(pairs, row, col, size)
     pair, window = np.nonzero(valid >= min_valid)
+    told["too little valid"] = valid.size - len(pair)
     if not len(pair):
         raise DataError(
             problem(
                 expected=f"a {size} px window with at least {min_valid:.0%} valid pixels",
-                received=f"{valid.size} windows, the best {valid.max():.0%} valid",
-                do="lower `min_valid` or `size`, or choose clearer dates",
+                received=f"{valid.size} windows, the best "
+                f"{valid.max() if valid.size else 0:.0%} valid"
+                + (f", {told['outside the area']} outside the area" if valid.size == 0 else ""),
+                do="lower `min_valid` or `size`, or choose clearer dates or a larger area",
             )
         )
-    return Chips(pairs, size, pair, row[window], col[window], valid[pair, window])
+    return Chips(
+        pairs, size, pair, row[window], col[window], valid[pair, window], weight[window], told
+    )
 
 
-def _check_pairs(pairs: xr.Dataset, size: int, stride: int, min_valid: float) -> None:
+def _choose_windows(
+    pairs: xr.Dataset,
+    row: Indices,
+    col: Indices,
+    size: int,
+    within: Any,
+    weights: xr.DataArray | None,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """Give which windows lie in the area and have a weight, and their weights."""
+    kept = np.ones(len(row), bool)
+    weight = np.ones(len(row), np.float32)
+    if within is not None:
+        inside = window_sum(sum_table(mark_area(pairs, within)), row, col, size)
+        kept &= inside >= size**2 / 2
+    if weights is not None:
+        total = window_sum(sum_table(read_weights(pairs, weights)), row, col, size)
+        weight = (total / size**2).astype(np.float32)
+        kept &= weight > 0
+    return kept, weight
+
+
+def _check_pairs(pairs: xr.Dataset, size: int, stride: int, min_valid: float, edges: str) -> None:
     sensors = [s for s in SENSORS if s.name in getattr(pairs, "data_vars", ())]
-    if not sensors or any(pairs[s.name].dims != ("pair", s.band, "y", "x") for s in sensors):
+    if not sensors or any(
+        tuple(d for d in pairs[s.name].dims if d != "date") != ("pair", s.band, "y", "x")
+        for s in sensors
+    ):
         raise DataError(
             problem(
                 expected="pairs with dims (pair, s1_band | s2_band, y, x)",
@@ -239,59 +299,32 @@ def _check_pairs(pairs: xr.Dataset, size: int, stride: int, min_valid: float) ->
             )
         )
     fits = 0 < size <= min(pairs.sizes["y"], pairs.sizes["x"])
-    if not fits or not 0 < stride <= size or not 0 <= min_valid <= 1:
+    known = edges in ("shift", "drop")
+    if not fits or not 0 < stride <= size or not 0 <= min_valid <= 1 or not known:
         raise DataError(
             problem(
                 expected=(
                     f"0 < stride <= size <= {min(pairs.sizes['y'], pairs.sizes['x'])} px "
-                    "(the grid) and min_valid in 0..1"
+                    "(the grid), min_valid in 0..1 and edges 'shift' or 'drop'"
                 ),
-                received=f"size={size}, stride={stride}, min_valid={min_valid}",
+                received=f"size={size}, stride={stride}, min_valid={min_valid}, edges={edges!r}",
                 do="choose a smaller `size`",
             )
         )
-
-
-def _window_starts(length: int, size: int, stride: int) -> Indices:
-    from xbatcher import BatchGenerator
-
-    line = xr.Dataset({"start": ("line", np.arange(length))})
-    windows = BatchGenerator(line, input_dims={"line": size}, input_overlap={"line": size - stride})
-    starts = [int(window["start"][0]) for window in windows]
-    # xbatcher leaves partial windows out; the last pixels get a window shifted back to the edge.
-    if starts[-1] + size < length:
-        starts.append(length - size)
-    return np.asarray(starts, np.intp)
 
 
 def _valid_fractions(
     pairs: xr.Dataset, row: Indices, col: Indices, size: int
 ) -> npt.NDArray[np.float32]:
     seen = [seen_by(pairs, sensor) for sensor in SENSORS if sensor.name in pairs.data_vars]
+    seen = [mask.all("date") if "date" in mask.dims else mask for mask in seen]
     lazy = any(mask.chunks is not None for mask in seen)
     n_pairs = pairs.sizes["pair"]
     fractions = np.empty((n_pairs, len(row)), np.float32)
     for i in tqdm(range(n_pairs), desc="reading validity", disable=not lazy, leave=False):
         valid = np.logical_and.reduce([mask.isel(pair=i).values for mask in seen])
-        fractions[i] = _window_sum(_sum_table(valid), row, col, size) / size**2
+        fractions[i] = window_sum(sum_table(valid), row, col, size) / size**2
     return fractions
-
-
-def _sum_table(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
-    np.cumsum(np.cumsum(mask, axis=0, dtype=np.int64), axis=1, out=table[1:, 1:])
-    return table
-
-
-def _window_sum(
-    table: npt.NDArray[np.int64], row: Indices, col: Indices, size: int
-) -> npt.NDArray[np.int64]:
-    top, bottom = (edge.clip(0, table.shape[0] - 1) for edge in (row, row + size))
-    left, right = (edge.clip(0, table.shape[1] - 1) for edge in (col, col + size))
-    total: npt.NDArray[np.int64] = (
-        table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
-    )
-    return total
 
 
 def _number(pairs: xr.Dataset, name: str) -> Indices:

@@ -16,6 +16,7 @@ import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from xcontrast.errors import DataError, problem
 from xcontrast.sampling.chips import Chips
 from xcontrast.sensors import STORED_NODATA, Sensor
 
@@ -52,6 +53,8 @@ class ChipStore:
     """(n,) int64."""
     place: Tensor
     """(n,) int64, number of the place; windows of one place may overlap."""
+    weight: Tensor
+    """(n,) float32, how often a chip is drawn, against the others."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -67,7 +70,7 @@ class ChipStore:
             name: _Stack(s.images.to(device), s.scale, s.acquisition.to(device))
             for name, s in self.stacks.items()
         }
-        moved = (tensor.to(device) for tensor in (self.row, self.col, self.place))
+        moved = (tensor.to(device) for tensor in (self.row, self.col, self.place, self.weight))
         return ChipStore(stacks, self.size, *moved)
 
     def cut(self, index: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -121,6 +124,9 @@ class ChipStore:
 class BatchOrder:
     """Index batches for a number of steps; the order is a function of seed, epoch and step.
 
+    An epoch draws chips without replacement: all of them, or with weights as many as the heaviest
+    would be drawn once each, so that a chip of half the weight comes about every other epoch.
+
     Examples
     --------
     >>> order = BatchOrder(n_chips=5, batch_size=2, n_steps=3, seed=0)
@@ -132,17 +138,34 @@ class BatchOrder:
     batch_size: int
     n_steps: int
     seed: int
+    weights: npt.NDArray[np.float32] | None = None
+
+    @property
+    def n_epoch(self) -> int:
+        """Chips of an epoch."""
+        if self.weights is None:
+            return self.n_chips
+        drawn = round(float(self.weights.sum(dtype=float) / self.weights.max()))
+        return int(np.clip(drawn, min(self.batch_size, self.n_chips), self.n_chips))
 
     def __len__(self) -> int:
         return self.n_steps
 
     def __iter__(self) -> Iterator[Tensor]:
-        per_epoch = self.n_chips // self.batch_size
+        per_epoch = self.n_epoch // self.batch_size
         for step in range(self.n_steps):
             epoch, at = divmod(step, per_epoch)
             if at == 0:
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.n_chips)
+                order = self._order(epoch)
             yield torch.from_numpy(order[at * self.batch_size : (at + 1) * self.batch_size])
+
+    def _order(self, epoch: int) -> npt.NDArray[np.intp]:
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.weights is None:
+            return rng.permutation(self.n_chips)
+        # Efraimidis and Spirakis (2006): the smallest of exponential waits, one after the other.
+        waits = rng.exponential(size=self.n_chips) / self.weights
+        return waits.argsort()[: self.n_epoch]
 
 
 def store_chips(chips: Chips, *, progress: bool = True) -> ChipStore:
@@ -159,10 +182,23 @@ def store_chips(chips: Chips, *, progress: bool = True) -> ChipStore:
     -------
     ChipStore
         On the CPU.
+
+    Raises
+    ------
+    DataError
+        If the pairs are seasonal.
     """
+    if "date" in chips.pairs.dims:
+        raise DataError(
+            problem(
+                expected="chips of one image a sensor",
+                received=f"seasonal pairs of {chips.pairs.sizes['date']} dates",
+                do="pair across sensors, pairs(kind='cross-sensor'), or select one date",
+            )
+        )
     stacks = {s.name: _read_stack(chips, s, progress) for s in chips.sensors}
-    row, col, place = (torch.from_numpy(a) for a in (chips.row, chips.col, chips.location))
-    return ChipStore(stacks, chips.size, row, col, place)
+    known = (chips.row, chips.col, chips.location, chips.weight)
+    return ChipStore(stacks, chips.size, *(torch.from_numpy(array) for array in known))
 
 
 def _read_stack(chips: Chips, sensor: Sensor, progress: bool) -> _Stack:

@@ -82,7 +82,9 @@ def train(
     accelerator = _choose_accelerator(options.device)
     precision = _choose_precision(options.precision, accelerator)
     task = _Task(method, store, held, statistics, max_steps, crop_size, options)
-    order = BatchOrder(len(store), batch_size, max_steps, options.seed)
+    weights = store.weight.numpy()
+    uneven = weights if np.ptp(weights) > 0 else None
+    order = BatchOrder(len(store), batch_size, max_steps, options.seed, uneven)
     with _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator=accelerator,

@@ -1,0 +1,116 @@
+"""Which pixels of a grid an area, a mask or weights mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xcontrast.errors import DataError, problem
+
+__all__ = ["mark_area", "read_weights"]
+
+
+def mark_area(pairs: xr.Dataset, within: Any) -> npt.NDArray[np.bool_]:
+    """Mark the pixels of an area on the grid of pairs.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        With dims y and x; georeferenced, unless `within` is an array.
+    within : DataArray, tuple or geometry
+        A bool DataArray (y, x) on the grid; ``(west, south, east, north)`` in degrees; anything
+        with ``__geo_interface__``, in degrees; or a GeoDataFrame or GeoSeries in its own CRS.
+
+    Returns
+    -------
+    ndarray (y, x), bool
+        Pixels whose middle lies within.
+
+    Raises
+    ------
+    DataError
+        If it is none of these, not on the grid, or there is no CRS to place it by.
+    """
+    shape = (pairs.sizes["y"], pairs.sizes["x"])
+    if isinstance(within, xr.DataArray):
+        if within.ndim != 2 or within.shape != shape or within.dtype != bool:
+            raise DataError(
+                problem(
+                    expected=f"a bool DataArray (y, x) of {shape[0]} x {shape[1]} pixels",
+                    received=f"dims {dict(within.sizes)} of {within.dtype}",
+                    do="bring it onto the grid, and compare: mask = labels == 1",
+                )
+            )
+        return np.asarray(within.transpose("y", "x").values)
+    import odc.geo.xr  # noqa: F401  (registers .odc)
+    from rasterio.features import geometry_mask
+
+    grid = pairs.odc.geobox
+    shapes = _to_shapes(within)
+    if grid is None or grid.crs is None or shapes is None or not len(shapes):
+        raise DataError(
+            problem(
+                expected="within as a bool DataArray, a box in degrees, or a geometry; and pairs "
+                "with a CRS",
+                received=f"{type(within).__name__}, and pairs "
+                f"{'without a CRS' if grid is None or grid.crs is None else 'on a grid'}",
+                do="give a GeoDataFrame, a shapely geometry or (west, south, east, north)",
+            )
+        )
+    placed = shapes.to_crs(str(grid.crs))
+    marked: npt.NDArray[np.bool_] = geometry_mask(
+        list(placed.geometry), shape, grid.affine, invert=True
+    )
+    return marked
+
+
+def _to_shapes(within: Any) -> Any:
+    """Give a GeoSeries; None where it is none."""
+    import geopandas
+    import shapely
+
+    if isinstance(within, geopandas.GeoDataFrame | geopandas.GeoSeries):
+        return within.geometry if within.crs is not None else within.geometry.set_crs(4326)
+    if isinstance(within, tuple | list) and len(within) == 4:
+        return geopandas.GeoSeries([shapely.box(*within)], crs=4326)
+    if hasattr(within, "__geo_interface__"):
+        return geopandas.GeoSeries([shapely.geometry.shape(within)], crs=4326)
+    return None
+
+
+def read_weights(pairs: xr.Dataset, weights: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Read the weights of pixels.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        With dims y and x.
+    weights : DataArray (y, x)
+        On the same grid, 0 or more.
+
+    Returns
+    -------
+    ndarray (y, x), float64
+        0 where unknown.
+
+    Raises
+    ------
+    DataError
+        If they are not on the grid, or negative.
+    """
+    shape = (pairs.sizes["y"], pairs.sizes["x"])
+    if getattr(weights, "shape", None) == shape and set(weights.dims) == {"y", "x"}:
+        read = weights.transpose("y", "x").values.astype(float)
+        values: npt.NDArray[np.float64] = np.nan_to_num(read)
+        if (values >= 0).all():
+            return values
+    raise DataError(
+        problem(
+            expected=f"weights (y, x) of {shape[0]} x {shape[1]} pixels, 0 or more",
+            received=f"{type(weights).__name__} with {dict(getattr(weights, 'sizes', {}))}",
+            do="make them on the grid: xr.where(land_cover == 80, 0.1, 1.0)",
+        )
+    )
