@@ -17,13 +17,18 @@ ORIGIN = (500_000, 5_000_000)
 
 
 def write_band(
-    path: Path, values: np.ndarray, *, cell: float = 10, origin: tuple[float, float] = ORIGIN
+    path: Path,
+    values: np.ndarray,
+    *,
+    cell: float = 10,
+    origin: tuple[float, float] = ORIGIN,
+    crs: str = "EPSG:32632",
 ) -> Path:
-    """Write one band as a cloud-optimised GeoTIFF in UTM 32N."""
+    """Write one band as a cloud-optimised GeoTIFF, in UTM 32N unless told."""
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {
         "driver": "COG", "width": values.shape[1], "height": values.shape[0], "count": 1,
-        "dtype": values.dtype, "crs": "EPSG:32632", "blocksize": 128,
+        "dtype": values.dtype, "crs": crs, "blocksize": 128,
         "transform": from_origin(*origin, cell, cell),
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as file:

@@ -323,3 +323,30 @@ def test_reach_is_half_a_percent() -> None:
 
     factors = Proj("EPSG:32632").get_factors(9.0 + REACH, 0.0)
     assert abs(factors.meridional_scale - 1) < 0.0055
+
+
+def test_a_grid_across_the_antimeridian_is_read_from_both_sides(tmp_path: Path) -> None:
+    """One day, two items in zones 60 and 1, on a grid of the Pacific."""
+    from archives import item, write_band
+    from odc.geo.geobox import GeoBox
+    from pyproj import Transformer
+
+    items = []
+    for epsg, lon, number in ((32760, 179.9, 3000), (32701, -179.9, 5000)):
+        x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(lon, -17.1)
+        origin = (round(x / 60) * 60 - 6000, round(y / 60) * 60 + 6000)
+        file = write_band(
+            tmp_path / f"{epsg}.tif", np.full((120, 120), number, "uint16"),
+            cell=100, origin=origin, crs=f"EPSG:{epsg}",
+        )  # fmt: skip
+        facts = {"s2:processing_baseline": "05.09", "eo:cloud_cover": 1.0}
+        items.append(item(str(epsg), "sentinel-2-l2a", "2023-05-01T22:00:00", {"B04": file}, facts))
+    x, y = Transformer.from_crs(4326, 3832, always_xy=True).transform(180.0, -17.1)
+    box = (x - 20_000, y - 3_000, x + 20_000, y + 3_000)
+    grid = GeoBox.from_bbox(box, "EPSG:3832", resolution=100)
+    cube = xc.open_cube(geobox=grid, datetime="2023", sensors=("s2",), bands="B04", source=items)
+    assert cube.sizes["s2_time"] == 1
+    values = cube.s2.values[0, 0]
+    middle = values.shape[1] // 2
+    assert np.nanmedian(values[:, :middle]) == pytest.approx(0.2)
+    assert np.nanmedian(values[:, middle:]) == pytest.approx(0.4)
