@@ -256,3 +256,36 @@ def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
 def test_options_of_chips_out_of_range(cube: xr.Dataset, options: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         cube.contrast.pairs().contrast.chips(size=24, **options)
+
+
+def test_batches_are_copied_as_fast_as_a_bare_loop_fills_them(cube: xr.Dataset) -> None:
+    """The windows themselves against slicing, and their time; the table is in benchmarks."""
+    import time
+
+    wide = cube.pad(y=(0, 300), x=(0, 300), mode="reflect").contrast.pairs()
+    store = store_chips(wide.contrast.chips(size=64, stride=16), progress=False)
+    order = [torch.randperm(len(store))[:64] for _ in range(6)]
+    images, number = store.stacks["s2"].images.numpy(), store.stacks["s2"].acquisition.numpy()
+    rows, cols = store.row.numpy(), store.col.numpy()
+    batch = np.empty((64, 64, 64, images.shape[-1]), np.int16)
+
+    def fill(index: torch.Tensor) -> None:
+        for k, i in enumerate(index.tolist()):
+            batch[k] = images[number[i], rows[i] : rows[i] + 64, cols[i] : cols[i] + 64]
+
+    def best(take) -> float:
+        seconds = []
+        for _ in range(7):
+            begin = time.perf_counter()
+            for index in order:
+                take(index)
+            seconds.append(time.perf_counter() - begin)
+        return min(seconds)
+
+    store.stacks.pop("s1")
+    ratio = best(fill) / best(store.gather)
+    fill(order[0])
+    got = store.gather(order[0])["s2"].permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(got, batch)
+    print(f"of the bare loop: {ratio:.2f}")
+    assert ratio > 0.55
