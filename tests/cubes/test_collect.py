@@ -355,6 +355,8 @@ def test_a_store_of_another_call_is_left_alone(
     first = xc.collect(_sample(2, region), store=store, **asked).compute()
     with pytest.raises(SourceError, match=r"begun with the same call.*other seed"):
         xc.collect(_sample(2, region), store=store, seed=1, **asked)
+    with pytest.raises(SourceError, match=r"begun with other locations"):
+        xc.collect(_sample(4, region).iloc[2:], store=store, **asked)
     with pytest.raises(SourceError, match=r"other n, locations"):
         xc.collect(_sample(3, region), store=store, **asked)
     xr.testing.assert_identical(xc.open_collection(store).compute(), first)

@@ -52,8 +52,8 @@ class Patience:
     """Most attempts."""
     limit: float = 180.0
     """Seconds after which no new attempt begins. An attempt makes a request that has no answer
-    three times, and asks why once, so that a read without any answer ends within `limit` plus
-    four times `timeout`."""
+    three times, with waits of half a second and a second, and asks why once; so a read without
+    any answer ends within `limit` plus four times `timeout` and two seconds."""
 
     def __post_init__(self) -> None:
         if self.timeout <= 0 or self.attempts < 1 or self.limit < 0:
@@ -118,7 +118,7 @@ def persist(
         Link or path.
     sign : callable, optional
         Signs a link, or raises ReadError; called before each attempt. Where it has a method
-        ``forget(href)``, that is called, once, when access is refused: a token may be withdrawn
+        ``forget(link)``, that is called, once, when access is refused: a token may be withdrawn
         before its time.
     patience : Patience
         When to give up.
@@ -148,7 +148,7 @@ def persist(
         refresh = fault.kind == "access" and forget is not None and not refreshed
         if refresh:
             assert forget is not None
-            forget(href)
+            forget(link)
             refreshed = True
         pause = 0.0 if refresh else max(patience.wait(attempt), fault.retry_after or 0.0)
         seconds = time.monotonic() - begin

@@ -69,12 +69,14 @@ def find_files(item: Item, sensor: Sensor, bands: Sequence[str]) -> ItemFiles:
     assets = _assets(item, sensor)
     offset = 0.0 if sensor is S1 else float(boa_offset(item.properties, item.id))
     found: list[BandFile | None] = []
-    for band in bands:
-        key = assets.get(band)
+    for key in map(assets.get, bands):
+        if key is None:
+            found.append(None)
+            continue
         kind: Literal["numbers", "power", "decibels"] = "numbers"
-        if key is not None and sensor is S1:
+        if sensor is S1:
             kind = "decibels" if _is_decibels(item.assets[key]) else "power"
-        found.append((key and BandFile(key, _href(item, key), kind, offset)) or None)
+        found.append(BandFile(key, _href(item, key), kind, offset))
     scl = next((key for key in item.assets if key.lower() == "scl"), None)
     classes = BandFile(scl, _href(item, scl), "classes") if scl and sensor is not S1 else None
     return ItemFiles(item.id, tuple(found), classes)
@@ -84,8 +86,10 @@ def _assets(item: Item, sensor: Sensor) -> dict[str, str]:
     """Asset key of each band that an item has."""
     by_band: dict[str, str] = {}
     for key, asset in item.assets.items():
-        described = asset.extra_fields.get("eo:bands") or [{}]
-        names = [key, described[0].get("name"), described[0].get("common_name")]
+        # STAC 1.0 and 1.1 describe bands in two places.
+        fields = asset.extra_fields
+        described = (fields.get("eo:bands") or fields.get("bands") or [{}])[0]
+        names = [key, *map(described.get, ("name", "common_name", "eo:common_name"))]
         found = next((b for b in map(sensor.canonical, filter(None, names)) if b), None)
         if found and (found not in by_band or key.lower() == found.lower()):
             by_band[found] = key

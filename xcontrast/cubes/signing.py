@@ -85,11 +85,21 @@ class TokenSigner:
                 _tokens[key] = token, until
         return f"{href.split('?')[0]}?{token}"
 
-    def forget(self, href: str) -> None:
-        """Drop the token of a link, so that the next one is fetched."""
-        container = self._container(href)
-        if container is not None:
-            _tokens.pop((self._endpoint(), container), None)
+    def forget(self, link: str) -> None:
+        """Drop the token that a signed link carries, so that the next one is fetched.
+
+        Parameters
+        ----------
+        link : str
+            As signed. Where another thread has a new token already, that is kept.
+        """
+        container = self._container(link)
+        if container is None:
+            return
+        key = (self._endpoint(), container)
+        with _guard:
+            if _tokens.get(key, ("", 0.0))[0] == link.partition("?")[2]:
+                _tokens.pop(key, None)
 
     def _endpoint(self) -> str:
         if self.endpoint is not None:

@@ -116,7 +116,8 @@ def collect(
     n = len(locations)
     if n == 0:
         raise DataError(problem(expected="locations", received="none", do="sample some"))
-    recipe = dict(locations.attrs.get("recipe", {})) or _describe_points(locations)
+    # The points too: other rows of one frame have the same recipe.
+    recipe = dict(locations.attrs.get("recipe", {})) | _describe_points(locations)
     length = create_store(store, plan, n, recipe)
     target = str(Path(store).resolve())
     # An address is opened by every worker; items travel with the task.
