@@ -33,8 +33,9 @@ from xcontrast.model import Model as Model
 from xcontrast.model import load_model as load_model
 from xcontrast.plotting import plot as plot
 from xcontrast.sampling.chips import Chips as Chips
-from xcontrast.sampling.chips import chips as chips
+from xcontrast.sampling.cutting import chips as chips
 from xcontrast.sampling.pairing import pairs as pairs
+from xcontrast.sampling.saving import load_chips as load_chips
 from xcontrast.sensors import S1 as S1
 from xcontrast.sensors import S2 as S2
 from xcontrast.sensors import Sensor as Sensor

@@ -16,7 +16,7 @@ from xcontrast.heads.head import fit
 from xcontrast.heads.maps import predict
 from xcontrast.mapping.cog import to_cog
 from xcontrast.plotting import plot
-from xcontrast.sampling.chips import chips
+from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.pairing import pairs
 from xcontrast.sampling.tables import describe_any
 from xcontrast.training.pretrain import pretrain

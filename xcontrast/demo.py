@@ -29,7 +29,8 @@ from xcontrast.heads.scores import score
 from xcontrast.legends import FLOOD, NO_LABEL
 from xcontrast.mapping.cog import to_cog
 from xcontrast.model import Model
-from xcontrast.sampling.chips import Chips, chips
+from xcontrast.sampling.chips import Chips
+from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.pairing import pairs
 from xcontrast.store import write_zarr
 from xcontrast.training.options import PretrainOptions

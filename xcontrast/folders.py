@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 
 
-def claim_folder(path: str | os.PathLike[str]) -> Path:
+def claim_folder(path: str | os.PathLike[str], *, but: Collection[str] = ()) -> Path:
     """Say that a folder is free to write a model or head into.
 
     Parameters
     ----------
     path : path
         The folder.
+    but : collection of str
+        Names that may be in it.
 
     Returns
     -------
@@ -35,10 +37,10 @@ def claim_folder(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ModelError
-        If it is a file or holds something.
+        If it is a file or holds something else.
     """
     target = Path(path)
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+    if target.is_file() or (target.is_dir() and any(p.name not in but for p in target.iterdir())):
         raise ModelError(
             problem(
                 expected="a folder that does not exist or is empty",
@@ -114,7 +116,8 @@ def copy_folder(source: Path, target: Path) -> None:
         From :func:`claim_folder`.
     """
     partial = stage_folder(target)
-    shutil.copytree(source, partial, dirs_exist_ok=True)
+    # Not the pixels it was trained on, which may lie beside the weights.
+    shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.zarr*"))
     _rename(partial, target)
 
 
@@ -170,7 +173,9 @@ def read_folder(folder: Path, *, form: str, version: int) -> dict[str, Any]:
 
 def _rename(partial: Path, target: Path) -> None:
     if target.is_dir():
-        target.rmdir()  # Empty, as claim_folder saw; a rename needs the name free.
+        for kept in target.iterdir():  # What claim_folder let be there.
+            kept.rename(partial / kept.name)
+        target.rmdir()  # A rename needs the name free.
     partial.rename(target)
 
 

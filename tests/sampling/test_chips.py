@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +9,6 @@ from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError
-from xcontrast.sampling.loader import BatchOrder, measure_statistics, store_chips
 
 
 def _ground(chips: xc.Chips, shape: tuple[int, int]) -> np.ndarray:
@@ -101,61 +99,6 @@ def test_impossible_windows_and_splits(cube: xr.Dataset) -> None:
         xc.chips(pairs, size=20).split(fraction=1.0)
 
 
-def test_the_store_gives_back_what_xarray_has(cube: xr.Dataset) -> None:
-    holed = cube.copy(deep=True)
-    holed["s2"].values[0, 1, 5:9, 5:9] = np.nan
-    chips = xc.chips(xc.pairs(holed), size=32, min_valid=0.5)
-    store = store_chips(chips, progress=False)
-    index = torch.tensor([0, 7, 13])
-    batch = store.cut(index)
-    for k, i in enumerate(index.tolist()):
-        for name, step in (("s1", 0.01), ("s2", 1e-4)):
-            values, valid = (t[k].numpy() for t in batch[name])
-            truth = chips[i][name].values
-            known = np.isfinite(truth)
-            np.testing.assert_array_equal(valid[0] == 1, known.all(0))
-            np.testing.assert_allclose(values[known], truth[known], atol=0.51 * step, rtol=1e-5)
-            assert (values[~known] == 0).all()
-
-
-def test_acquisitions_shared_by_pairs_are_stored_once() -> None:
-    cube = planted_cube(32, n_times=3).isel(s1_time=[1])
-    store = store_chips(xc.chips(xc.pairs(cube, tolerance="30D"), size=16), progress=False)
-    assert store.stacks["s1"].images.shape[0] == 1
-    assert store.stacks["s2"].images.shape[0] == 3
-    assert store.n_bytes == 32 * 32 * 2 * (1 * 2 + 3 * 4)
-
-
-def test_statistics_are_global_and_ignore_the_invalid(cube: xr.Dataset) -> None:
-    holed = cube.copy(deep=True)
-    holed["s1"].values[:, :, :, 40:50] = np.nan
-    store = store_chips(xc.chips(xc.pairs(holed), size=32, min_valid=0.5), progress=False)
-    measured = measure_statistics(store)
-    for name in ("s1", "s2"):
-        dims = (f"{name}_time", "y", "x")
-        np.testing.assert_allclose(measured[name].mean, holed[name].mean(dims), rtol=1e-3)
-        np.testing.assert_allclose(measured[name].std, holed[name].std(dims), rtol=2e-3)
-
-
-def test_same_ground_is_overlap_at_one_place() -> None:
-    pairs = xc.pairs(planted_cube(16, n_times=2)).assign_coords(location=("pair", [0, 1]))
-    chips = xc.chips(pairs, size=8, stride=4)
-    same = store_chips(chips, progress=False).same_ground(torch.arange(len(chips)))
-    for i in range(len(chips)):
-        for j in range(len(chips)):
-            overlap = max(abs(chips.row[i] - chips.row[j]), abs(chips.col[i] - chips.col[j])) < 8
-            assert bool(same[i, j]) == (overlap and chips.location[i] == chips.location[j])
-
-
-def test_the_order_is_seeded_new_each_epoch_and_complete() -> None:
-    order = [b.tolist() for b in BatchOrder(n_chips=10, batch_size=5, n_steps=4, seed=3)]
-    again = [b.tolist() for b in BatchOrder(n_chips=10, batch_size=5, n_steps=4, seed=3)]
-    assert order == again
-    first, second = order[0] + order[1], order[2] + order[3]
-    assert sorted(first) == sorted(second) == list(range(10))
-    assert first != second
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(8, 40), st.integers(8, 40), st.integers(2, 8), st.data())
 def test_dropped_edges_are_what_is_said(
@@ -209,24 +152,6 @@ def test_weights_are_the_means_of_windows_and_rule_how_often_they_come(cube: xr.
         row, col = chips.row[i], chips.col[i]
         own = weights.values[row : row + 24, col : col + 24].mean()
         assert chips.weight[i] == pytest.approx(own)
-    store = store_chips(chips, progress=False)
-    np.testing.assert_array_equal(store.weight.numpy(), chips.weight)
-
-
-def test_an_epoch_draws_by_weight_without_replacement() -> None:
-    weights = np.array([1.0] * 20 + [0.25] * 40, "float32")
-    order = BatchOrder(60, 10, 3 * 400, 0, weights)
-    assert order.n_epoch == 30
-    batches = [batch.numpy() for batch in order]
-    epochs = [np.concatenate(batches[k : k + 3]) for k in range(0, len(batches), 3)]
-    assert all(len(np.unique(own)) == 30 for own in epochs)
-    counts = np.bincount(np.concatenate(epochs), minlength=60)
-    ratio = counts[:20].mean() / counts[20:].mean()
-    # Without replacement the heavy ones cannot come more than once an epoch: under 4.
-    assert 2.2 < ratio < 4
-    again = [batch.numpy() for batch in BatchOrder(60, 10, 30, 0, weights)]
-    assert all((a == b).all() for a, b in zip(again, batches, strict=False))
-    assert not np.array_equal(epochs[0], epochs[1])
 
 
 def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
@@ -238,8 +163,6 @@ def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
     assert {(int(r), int(c)) for r, c in zip(chips.row, chips.col, strict=True)} == {
         (0, 16), (16, 0), (16, 16),
     }  # fmt: skip
-    with pytest.raises(DataError, match=r"one image a sensor; received seasonal pairs of 3 dates"):
-        store_chips(chips)
 
 
 @pytest.mark.parametrize(
@@ -256,36 +179,3 @@ def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
 def test_options_of_chips_out_of_range(cube: xr.Dataset, options: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         cube.contrast.pairs().contrast.chips(size=24, **options)
-
-
-def test_batches_are_copied_as_fast_as_a_bare_loop_fills_them(cube: xr.Dataset) -> None:
-    """The windows themselves against slicing, and their time; the table is in benchmarks."""
-    import time
-
-    wide = cube.pad(y=(0, 300), x=(0, 300), mode="reflect").contrast.pairs()
-    store = store_chips(wide.contrast.chips(size=64, stride=16), progress=False)
-    order = [torch.randperm(len(store))[:64] for _ in range(6)]
-    images, number = store.stacks["s2"].images.numpy(), store.stacks["s2"].acquisition.numpy()
-    rows, cols = store.row.numpy(), store.col.numpy()
-    batch = np.empty((64, 64, 64, images.shape[-1]), np.int16)
-
-    def fill(index: torch.Tensor) -> None:
-        for k, i in enumerate(index.tolist()):
-            batch[k] = images[number[i], rows[i] : rows[i] + 64, cols[i] : cols[i] + 64]
-
-    def best(take) -> float:
-        seconds = []
-        for _ in range(7):
-            begin = time.perf_counter()
-            for index in order:
-                take(index)
-            seconds.append(time.perf_counter() - begin)
-        return min(seconds)
-
-    store.stacks.pop("s1")
-    ratio = best(fill) / best(store.gather)
-    fill(order[0])
-    got = store.gather(order[0])["s2"].permute(0, 2, 3, 1).numpy()
-    np.testing.assert_array_equal(got, batch)
-    print(f"of the bare loop: {ratio:.2f}")
-    assert ratio > 0.55

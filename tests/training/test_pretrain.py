@@ -146,3 +146,83 @@ def test_bad_data(cube: xr.Dataset) -> None:
         xc.pretrain(cube[["s2"]], options=QUICK)
     with pytest.raises(DataError, match=r"temperature=-1.*PretrainOptions"):
         xc.PretrainOptions(temperature=-1)
+
+
+def _weights(model: xc.Model) -> dict[str, np.ndarray]:
+    return load_file(model.path / "weights.safetensors")
+
+
+def test_lazy_data_are_written_once_and_train_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xcontrast.sampling import gathering
+
+    reads = []
+    real = gathering.read_blocks
+
+    def counted(*args):
+        for block in real(*args):
+            reads.append(block.group)
+            yield block
+
+    monkeypatch.setattr(gathering, "read_blocks", counted)
+    cube = planted_cube(256, n_times=2)
+    call = {"max_steps": 2, "batch_size": 16, "options": QUICK}
+    eager = _weights(xc.pretrain(cube, **call))
+    assert not reads
+    lazy = cube.chunk(y=100, x=100, s1_time=1, s2_time=1)
+    model = xc.pretrain(lazy, out=tmp_path / "m", **call)
+    assert len(reads) == 2
+    cached = _weights(model)
+    assert all(np.array_equal(eager[k], cached[k]) for k in eager)
+    assert len(xc.load_chips(tmp_path / "m" / "chips.zarr")) == 2 * 8 * 8
+    # Copies of a model are weights, not what it was trained on.
+    assert not (model.save(tmp_path / "copy").path / "chips.zarr").exists()
+    assert xc.load_model(tmp_path / "m").digest == model.digest
+
+    held = _weights(xc.pretrain(lazy, cache=False, out=tmp_path / "held", **call))
+    assert all(np.array_equal(eager[k], held[k]) for k in eager)
+    assert not (tmp_path / "held" / "chips.zarr").exists()
+
+
+def test_a_stopped_run_finds_its_chips_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xcontrast.sampling import gathering
+    from xcontrast.training import loop
+
+    lazy = planted_cube(256, n_times=2).chunk(y=100, x=100)
+    call = {"max_steps": 1, "batch_size": 16, "out": tmp_path / "m"}
+
+    def stop(*_args, **_options):
+        raise RuntimeError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            xc.pretrain(lazy, options=QUICK, **call)
+    assert [p.name for p in (tmp_path / "m").iterdir()] == ["chips.zarr"]
+    monkeypatch.setattr(gathering, "read_blocks", stop)
+    other = xc.PretrainOptions(chip_size=48, progress=False)
+    with pytest.raises(DataError, match=r"an earlier one wrote them; received other chips in"):
+        xc.pretrain(lazy, options=other, **call)
+    model = xc.pretrain(lazy, options=QUICK, **call)
+    assert sorted(p.name for p in model.path.iterdir()) == [
+        "card.json", "chips.zarr", "history.csv", "weights.safetensors",
+    ]  # fmt: skip
+
+
+def test_training_reads_as_it_goes_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xcontrast.sampling import loader, saving
+
+    resident = []
+    monkeypatch.setattr(loader, "_fits", lambda *_: resident.append(False) or False)
+    monkeypatch.setattr(saving, "CHUNK_BYTES", 8 * 32 * 32 * 4 * 2)
+    cube = planted_cube(256, n_times=2).chunk(y=100, x=100)
+    chips = xc.chips(xc.pairs(cube), size=32, stride=16).save(tmp_path / "chips.zarr")
+    model = xc.pretrain(chips, max_steps=40, batch_size=32, out=tmp_path / "m", options=QUICK)
+    assert len(resident) == 2
+    held = model.card.training["held_out"]
+    assert held["recall_at_1"] > 4 * held["chance_recall_at_1"]

@@ -1,4 +1,4 @@
-"""Which pixels of a grid an area, a mask or weights mean."""
+"""Which ground an area, a mask or weights mean, and which windows lie on it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,48 @@ import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.windows import Indices, sum_table, window_sum
 
-__all__ = ["mark_area", "read_weights"]
+__all__ = ["choose_windows", "mark_area", "read_weights"]
+
+
+def choose_windows(
+    pairs: xr.Dataset,
+    row: Indices,
+    col: Indices,
+    size: int,
+    *,
+    within: Any,
+    weights: xr.DataArray | None,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """Choose the windows of which at least half lies in an area and whose weight is not zero.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        With the grid.
+    row, col : ndarray (n,), intp
+        First row and column of each window.
+    size : int
+        Side, pixels.
+    within, weights
+        As for :func:`xcontrast.chips`.
+
+    Returns
+    -------
+    tuple of ndarray (n,)
+        Which are kept, bool; the mean weight of each, float32.
+    """
+    kept = np.ones(len(row), bool)
+    weight = np.ones(len(row), np.float32)
+    if within is not None:
+        inside = window_sum(sum_table(mark_area(pairs, within)), row, col, size)
+        kept &= inside >= size**2 / 2
+    if weights is not None:
+        total = window_sum(sum_table(read_weights(pairs, weights)), row, col, size)
+        weight = (total / size**2).astype(np.float32)
+        kept &= weight > 0
+    return kept, weight
 
 
 def mark_area(pairs: xr.Dataset, within: Any) -> npt.NDArray[np.bool_]:

@@ -1,25 +1,26 @@
-"""Training windows over pairs: xbatcher lays them, validity sifts them, blocks split them."""
+"""Training windows over pairs: kept, split, read into memory, saved, turned into batches."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
-from xcontrast.sampling.areas import mark_area, read_weights
-from xcontrast.sampling.validity import seen_by
-from xcontrast.sampling.windows import lay_windows, sum_table, window_sum
+from xcontrast.sampling.pixels import Pixels
+from xcontrast.sampling.splits import split_blocks, split_groups
+from xcontrast.sampling.windows import Indices
 from xcontrast.sensors import SENSORS, Sensor
 
-__all__ = ["Chips", "chips"]
+if TYPE_CHECKING:
+    from xcontrast.sampling.loader import Loader
 
-Indices = npt.NDArray[np.intp]
+__all__ = ["Chips"]
 
 LAID = ("windows", "covered")
 
@@ -28,11 +29,12 @@ LAID = ("windows", "covered")
 class Chips(Sequence[xr.Dataset]):
     """Square windows of pairs, ``size`` pixels a side; indexing gives a Dataset.
 
-    Made by :func:`chips`. One window cuts both sensors, so the two views cannot be misaligned.
+    Made by :func:`xcontrast.chips`. One window cuts both sensors, so that the two views cannot be
+    misaligned.
     """
 
     pairs: xr.Dataset
-    """The pairs that the windows are cut from."""
+    """The pairs that the windows are cut from; once saved or loaded, their coords alone."""
     size: int
     """Side of a window in pixels."""
     pair: Indices
@@ -47,6 +49,8 @@ class Chips(Sequence[xr.Dataset]):
     """How often each chip is drawn in training, against the others, shape (n,)."""
     told: Mapping[str, float]
     """Windows laid, the share of the grid that they cover, and how many were rejected, by why."""
+    pixels: Pixels | None = None
+    """Once saved or loaded: the chips' own pixels as int16."""
 
     def __len__(self) -> int:
         return len(self.pair)
@@ -60,7 +64,10 @@ class Chips(Sequence[xr.Dataset]):
             return self.take(np.arange(len(self))[index])
         row, col = self.row[index], self.col[index]
         y, x = slice(row, row + self.size), slice(col, col + self.size)
-        return self.pairs.isel(pair=self.pair[index], y=y, x=x)
+        chip = self.pairs.isel(pair=self.pair[index], y=y, x=x)
+        if self.pixels is None:
+            return chip
+        return chip.assign(self.pixels.variables(int(self.pixels.slot[index])))
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         return (self[i] for i in range(len(self)))
@@ -75,13 +82,40 @@ class Chips(Sequence[xr.Dataset]):
             f"<xcontrast.Chips: {len(self)} of {self.size} x {self.size} px "
             f"from {len(np.unique(self.pair))} pairs; {sensors}; "
             f"valid {self.valid_fraction.mean():.0%}; {self.told['windows']:,} windows laid over "
-            f"{self.told['covered']:.1%} of the grid; rejected: {', '.join(rejected) or 'none'}>"
+            f"{self.told['covered']:.1%} of the grid; rejected: {', '.join(rejected) or 'none'}; "
+            f"{self.n_bytes / 1e6:,.1f} MB as int16"
+            + (f" in {self.pixels.place}>" if self.pixels is not None else ">")
         )
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
         """The sensors that each chip holds."""
-        return tuple(sensor for sensor in SENSORS if sensor.name in self.pairs.data_vars)
+        there = self.pairs.data_vars if self.pixels is None else self.pixels.arrays
+        return tuple(sensor for sensor in SENSORS if sensor.name in there)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the chips' pixels as int16, bytes; what two windows share counts twice."""
+        bands = sum(self.pairs.sizes[sensor.band] for sensor in self.sensors)
+        return len(self) * bands * self.size**2 * self.pairs.sizes.get("date", 1) * 2
+
+    def units(self, sensor: Sensor) -> str:
+        """Give the units of a sensor's values.
+
+        Parameters
+        ----------
+        sensor : Sensor
+            One of :attr:`sensors`.
+
+        Returns
+        -------
+        str
+            ``"dB"``, ``"1"`` or ``"unknown"``.
+        """
+        known = (
+            self.pairs[sensor.name].attrs if self.pixels is None else self.pixels.attrs[sensor.name]
+        )
+        return str(known.get("units", "unknown"))
 
     @property
     def location(self) -> Indices:
@@ -101,7 +135,116 @@ class Chips(Sequence[xr.Dataset]):
         Chips
         """
         fields = ("pair", "row", "col", "valid_fraction", "weight")
-        return replace(self, **{name: getattr(self, name)[which] for name in fields})
+        kept = {name: getattr(self, name)[which] for name in fields}
+        pixels = None if self.pixels is None else self.pixels.take(which)
+        return replace(self, **kept, pixels=pixels)
+
+    def load(self, *, progress: bool = True) -> Chips:
+        """Read the pixels into memory as int16, each source chunk once.
+
+        Parameters
+        ----------
+        progress : bool, default True
+            Show a bar.
+
+        Returns
+        -------
+        Chips
+
+        Raises
+        ------
+        DataError
+            If they do not fit.
+        """
+        from xcontrast.sampling.gathering import read_chips
+
+        return read_chips(self, progress=progress)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        seed: int = 0,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> Chips:
+        """Write the pixels once, in the layout that training reads fastest; Zarr 3, int16.
+
+        Chips lie in a shuffled order, some 4 MB of them a chunk: what comes from one chunk is a
+        draw from everywhere. Each source chunk is read once. An interrupted call goes on where it
+        was when it is called again.
+
+        Parameters
+        ----------
+        path : path
+            The store, ``something.zarr``.
+        seed : int, default 0
+            Of the order on disk.
+        overwrite : bool, default False
+            Replace a store that is there, once the new one is whole.
+        progress : bool, default True
+            Show a bar with the size.
+
+        Returns
+        -------
+        Chips
+            As :func:`xcontrast.load_chips` opens them.
+
+        Raises
+        ------
+        SourceError
+            If the store is there and `overwrite` is not set.
+        """
+        from xcontrast.sampling.saving import save_chips
+
+        return save_chips(self, path, seed=seed, overwrite=overwrite, progress=progress)
+
+    def loader(
+        self,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        device: str = "cpu",
+        n_workers: int = 2,
+        n_dates: int = 3,
+        resident: bool | None = None,
+        progress: bool = True,
+    ) -> Loader:
+        """Give batches of tensors, shuffled anew at each pass; for a training loop of one's own.
+
+        Parameters
+        ----------
+        batch_size : int, default 64
+            Chips a batch. The remainder of a pass is left out, another one each time.
+        seed : int, default 0
+            Of the order and the dates drawn.
+        device : str, default "cpu"
+            Where the batches are made.
+        n_workers : int, default 2
+            Threads that read and decode; 0 does it in the caller's. The batches are the same.
+        n_dates : int, default 3
+            Seasonal chips: how many of a place's dates are drawn, anew at each visit.
+        resident : bool, optional
+            Hold all pixels on the device; by default where they fit in half of its free memory.
+        progress : bool, default True
+            Show a bar while pixels are read into memory.
+
+        Returns
+        -------
+        Loader
+            Of dict of Tensor, see :class:`xcontrast.sampling.loader.Loader`.
+
+        Raises
+        ------
+        DataError
+            If there are fewer chips than a batch, or an option is out of its range.
+        """
+        from xcontrast.sampling.loader import Loader
+
+        return Loader(
+            self, batch_size=batch_size, seed=seed, device=device, n_workers=n_workers,
+            n_dates=n_dates, resident=resident, progress=progress,
+        )  # fmt: skip
 
     def split(
         self,
@@ -118,7 +261,8 @@ class Chips(Sequence[xr.Dataset]):
         fraction : float, default 0.2
             Share of the places (or of the area) held out, above 0 and below 1.
         by : str, optional
-            Coord on ``pair`` whose values are kept together, such as ``"scene"``. By default
+            Coord on ``pair`` whose values are kept together, such as ``"scene"``; by a time, the
+            two parts share ground. By default
             ``"location"`` where the pairs have more than one; otherwise square blocks of the
             grid, at least two chips wide, are held out whole, and chips that lie across a border
             are dropped.
@@ -149,13 +293,13 @@ class Chips(Sequence[xr.Dataset]):
         if by is None and len(np.unique(self.location)) > 1:
             by = "location"
         if by is None:
-            train, held = self._split_blocks(fraction, buffer, rng)
+            shape = self.pairs.sizes["y"], self.pairs.sizes["x"]
+            train, held = split_blocks(
+                self.row, self.col, size=self.size, shape=shape,
+                fraction=fraction, buffer=buffer, rng=rng,
+            )  # fmt: skip
         else:
-            group = _number(self.pairs, by)[self.pair]
-            names = rng.permutation(np.unique(group))
-            n_held = min(max(1, round(fraction * len(names))), len(names) - 1)
-            held = np.isin(group, names[:n_held])
-            train = ~held
+            train, held = split_groups(_number(self.pairs, by)[self.pair], fraction, rng)
         if not train.any() or not held.any():
             raise DataError(
                 problem(
@@ -165,166 +309,6 @@ class Chips(Sequence[xr.Dataset]):
                 )
             )
         return self.take(train), self.take(held)
-
-    def _split_blocks(
-        self, fraction: float, buffer: int, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        shape = (self.pairs.sizes["y"], self.pairs.sizes["x"])
-        # Blocks of two chips hold whole chips wherever the windows start, yet a small scene still
-        # has several blocks to choose from.
-        n_rows, n_cols = (max(1, length // (2 * self.size)) for length in shape)
-        if n_rows * n_cols < 2:
-            n_rows, n_cols = (max(1, length // self.size) for length in shape)
-        n_held = min(max(1, round(fraction * n_rows * n_cols)), n_rows * n_cols - 1)
-        chosen = np.zeros(n_rows * n_cols, bool)
-        chosen[rng.permutation(n_rows * n_cols)[:n_held]] = True
-        rows = np.arange(shape[0]) * n_rows // shape[0]
-        cols = np.arange(shape[1]) * n_cols // shape[1]
-        ground = chosen.reshape(n_rows, n_cols)[rows[:, None], cols[None]]
-        table = sum_table(ground)
-        held = window_sum(table, self.row, self.col, self.size) == self.size**2
-        near = window_sum(table, self.row - buffer, self.col - buffer, self.size + 2 * buffer)
-        return near == 0, held
-
-
-def chips(
-    pairs: xr.Dataset,
-    *,
-    size: int = 128,
-    stride: int | None = None,
-    min_valid: float = 0.9,
-    edges: Literal["shift", "drop"] = "shift",
-    within: Any = None,
-    weights: xr.DataArray | None = None,
-) -> Chips:
-    """Cut pairs into square training windows, keeping those that are valid enough.
-
-    xbatcher lays the windows. Validity is read once, from ``s1_valid`` and ``s2_valid`` or else
-    the first band of each sensor; what is kept, covered and rejected is printed with the chips.
-
-    Parameters
-    ----------
-    pairs : Dataset
-        ``s1 (pair, s1_band, y, x)`` and/or ``s2 (pair, s2_band, y, x)``, or with a ``date`` after
-        ``pair``, from ``cube.contrast.pairs()``.
-    size : int, default 128
-        Side of a window in pixels.
-    stride : int, optional
-        Step between windows in pixels, at most `size`; by default `size` (no overlap).
-    min_valid : float, default 0.9
-        Least share of pixels, 0..1, valid in every sensor (and at every date).
-    edges : {"shift", "drop"}, default "shift"
-        Where windows do not reach the last row or column: one more row or column of windows,
-        shifted back to the edge, so that every pixel is covered; or those pixels are lost.
-    within : optional
-        An area of interest: a box in degrees, a geometry, a GeoDataFrame, or a bool DataArray
-        (y, x). Windows are kept of which at least half lies within.
-    weights : DataArray (y, x), optional
-        How often the ground is to be seen, 0 or more: a chip is drawn by its window's mean, as
-        for less open sea. Windows of weight 0 are left out.
-
-    Returns
-    -------
-    Chips
-
-    Raises
-    ------
-    DataError
-        If `pairs` has no ``pair`` dim, a window does not fit, an option is out of its range, or no
-        window is left.
-    """
-    step = size if stride is None else stride
-    _check_pairs(pairs, size, step, min_valid, edges)
-    lengths = (pairs.sizes["y"], pairs.sizes["x"])
-    starts = [lay_windows(length, size, step, edges) for length in lengths]
-    row, col = (grid.ravel() for grid in np.meshgrid(*starts, indexing="ij"))
-    reached = [own[-1] + size for own in starts]
-    told: dict[str, float] = {
-        "windows": len(row) * pairs.sizes["pair"],
-        "covered": reached[0] * reached[1] / (lengths[0] * lengths[1]),
-    }
-    kept, weight = _choose_windows(pairs, row, col, size, within, weights)
-    told["outside the area"] = int((~kept).sum()) * pairs.sizes["pair"]
-    row, col, weight = row[kept], col[kept], weight[kept]
-    valid = _valid_fractions(pairs, row, col, size)
-    pair, window = np.nonzero(valid >= min_valid)
-    told["too little valid"] = valid.size - len(pair)
-    if not len(pair):
-        raise DataError(
-            problem(
-                expected=f"a {size} px window with at least {min_valid:.0%} valid pixels",
-                received=f"{valid.size} windows, the best "
-                f"{valid.max() if valid.size else 0:.0%} valid"
-                + (f", {told['outside the area']} outside the area" if valid.size == 0 else ""),
-                do="lower `min_valid` or `size`, or choose clearer dates or a larger area",
-            )
-        )
-    return Chips(
-        pairs, size, pair, row[window], col[window], valid[pair, window], weight[window], told
-    )
-
-
-def _choose_windows(
-    pairs: xr.Dataset,
-    row: Indices,
-    col: Indices,
-    size: int,
-    within: Any,
-    weights: xr.DataArray | None,
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    """Give which windows lie in the area and have a weight, and their weights."""
-    kept = np.ones(len(row), bool)
-    weight = np.ones(len(row), np.float32)
-    if within is not None:
-        inside = window_sum(sum_table(mark_area(pairs, within)), row, col, size)
-        kept &= inside >= size**2 / 2
-    if weights is not None:
-        total = window_sum(sum_table(read_weights(pairs, weights)), row, col, size)
-        weight = (total / size**2).astype(np.float32)
-        kept &= weight > 0
-    return kept, weight
-
-
-def _check_pairs(pairs: xr.Dataset, size: int, stride: int, min_valid: float, edges: str) -> None:
-    sensors = [s for s in SENSORS if s.name in getattr(pairs, "data_vars", ())]
-    if not sensors or any(
-        tuple(d for d in pairs[s.name].dims if d != "date") != ("pair", s.band, "y", "x")
-        for s in sensors
-    ):
-        raise DataError(
-            problem(
-                expected="pairs with dims (pair, s1_band | s2_band, y, x)",
-                received=f"dims {dict(getattr(pairs, 'sizes', {}))}",
-                do="call cube.contrast.pairs() first",
-            )
-        )
-    fits = 0 < size <= min(pairs.sizes["y"], pairs.sizes["x"])
-    known = edges in ("shift", "drop")
-    if not fits or not 0 < stride <= size or not 0 <= min_valid <= 1 or not known:
-        raise DataError(
-            problem(
-                expected=(
-                    f"0 < stride <= size <= {min(pairs.sizes['y'], pairs.sizes['x'])} px "
-                    "(the grid), min_valid in 0..1 and edges 'shift' or 'drop'"
-                ),
-                received=f"size={size}, stride={stride}, min_valid={min_valid}, edges={edges!r}",
-                do="choose a smaller `size`",
-            )
-        )
-
-
-def _valid_fractions(
-    pairs: xr.Dataset, row: Indices, col: Indices, size: int
-) -> npt.NDArray[np.float32]:
-    seen = [seen_by(pairs, sensor) for sensor in SENSORS if sensor.name in pairs.data_vars]
-    seen = [mask.all("date") if "date" in mask.dims else mask for mask in seen]
-    lazy = any(mask.chunks is not None for mask in seen)
-    n_pairs = pairs.sizes["pair"]
-    fractions = np.empty((n_pairs, len(row)), np.float32)
-    for i in tqdm(range(n_pairs), desc="reading validity", disable=not lazy, leave=False):
-        valid = np.logical_and.reduce([mask.isel(pair=i).values for mask in seen])
-        fractions[i] = window_sum(sum_table(valid), row, col, size) / size**2
-    return fractions
 
 
 def _number(pairs: xr.Dataset, name: str) -> Indices:

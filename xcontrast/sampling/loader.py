@@ -1,315 +1,305 @@
-"""The one bridge from xarray to torch: chips in, normalised tensors on a device out.
+"""The one bridge from xarray to torch: chips in, tensors on a device out.
 
-Pixels stay int16 (nodata -32768) until they are on the device; validity, units and normalisation
-are made there. Letters: T acquisitions, B batch, C channels, H W pixels.
+Pixels stay int16 (nodata -32768) until they are on the device; validity and units are made there.
+Letters: B batch, D dates (seasonal chips alone), C channels, S a chip's side.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import psutil
 import torch
-import xarray as xr
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.batches import Batch, describe_chips, to_values
 from xcontrast.sampling.chips import Chips
-from xcontrast.sensors import STORED_NODATA, Sensor
+from xcontrast.sampling.orders import Order
+from xcontrast.sampling.pixels import Pixels
+from xcontrast.sampling.resident import store_chips
+from xcontrast.sampling.stream import prefetch, stream_batches
+from xcontrast.sampling.windows import Indices
 
-__all__ = ["BatchOrder", "ChipStore", "Statistics", "measure_statistics", "store_chips"]
+__all__ = ["Loader"]
 
-
-@dataclass(frozen=True)
-class Statistics:
-    """Global mean and standard deviation of each band, in the sensor's units."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class _Stack:
-    images: Tensor
-    """(T, H, W, C) int16, channels last so that a window is one contiguous run a row."""
-    scale: float
-    """Units of one step of `images`."""
-    acquisition: Tensor
-    """(n,) int64, the acquisition of each chip."""
-
-    def windows(self, size: int, at: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Copy windows that begin at (acquisition, row, col): (B, size, size, C) int16."""
-        if self.images.device.type == "cpu":
-            # numpy copies a window's lines whole; torch goes pixel by pixel, ten times slower.
-            view = sliding_window_view(self.images.numpy(), (size, size), axis=(1, 2))
-            return torch.from_numpy(view.transpose(0, 1, 2, 4, 5, 3)[tuple(a.numpy() for a in at)])
-        n, height, width, bands = self.images.shape
-        strides = self.images.stride()
-        shape = (n, height - size + 1, width - size + 1, size, size, bands)
-        return self.images.as_strided(shape, (*strides[:3], *strides[1:]))[at]
+WINDOW_BYTES = 256e6
+"""Chunks that are mixed at a time, at most; one and a half times that is held."""
 
 
-@dataclass(frozen=True)
-class ChipStore:
-    """All chips' pixels, whole acquisitions kept once, cut into batches by index on a device."""
+class Loader:
+    """Batches of chips as tensors; each pass over it is an epoch, in an order of its own.
 
-    stacks: dict[str, _Stack]
-    size: int
-    row: Tensor
-    """(n,) int64."""
-    col: Tensor
-    """(n,) int64."""
-    place: Tensor
-    """(n,) int64, number of the place; windows of one place may overlap."""
-    weight: Tensor
-    """(n,) float32, how often a chip is drawn, against the others."""
+    The order is a function of seed and epoch, whatever the threads. Where PyTorch's process group
+    is up, each rank gets batches of its own. ``state_dict`` and ``load_state_dict`` keep the exact
+    position, also in the middle of an epoch; a pass that was left goes on where it was.
+
+    Yields
+    ------
+    dict of str to Tensor
+        ``s1`` and ``s2``, those there are: ``(B, [D,] C, S, S)`` float32, channels-last, in the
+        sensor's units, 0 where invalid; ``s1_valid``, ``s2_valid``: ``(B, [D,] 1, S, S)`` float32,
+        1 where all bands are valid; ``s1_time``, ``s2_time``: ``(B, [D])`` int64, nanoseconds since
+        1970 (NaT is the least int64); ``chip``: ``(B,)`` int64, its number; ``location``: ``(B,)``
+        int64, number of the place; ``footprint``: ``(B, 4)`` int64, rows and columns in the
+        place's grid: first row, first column, and the ends.
+    """
+
+    def __init__(
+        self,
+        chips: Chips,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        n_workers: int = 2,
+        n_dates: int = 3,
+        n_steps: int | None = None,
+        resident: bool | None = None,
+        progress: bool = True,
+    ) -> None:
+        """See :meth:`Chips.loader`; with `n_steps` one pass is so many batches, over epochs."""
+        _check(chips, batch_size, n_workers, n_dates, n_steps)
+        self.chips = chips
+        self.step = 0
+        """Batches given so far."""
+        self._batch_size = batch_size
+        self._seed = seed
+        self._n_workers = n_workers
+        self._n_dates = n_dates if "date" in chips.pairs.dims else 0
+        self._n_steps = n_steps
+        self._device = torch.device(device)
+        self._facts = describe_chips(chips)
+        on_disk = chips.pixels is not None and chips.pixels.chunk is not None
+        hold = not on_disk or (resident if resident is not None else _fits(chips.n_bytes, device))
+        self._store = store_chips(chips, progress=progress) if hold else None
+        self.to(self._device)
+        self._check_length()
+
+    def _order(self) -> Order:
+        """Give the order; which rank this is may be known only once training begins."""
+        chunk, window, pixels = None, 1, self.chips.pixels
+        if self._store is None and pixels is not None and pixels.chunk:
+            chunk = pixels.slot // pixels.chunk
+            chip_bytes = self.chips.n_bytes / len(self.chips)
+            window = max(8, int(WINDOW_BYTES // (pixels.chunk * chip_bytes)))
+        weights = self.chips.weight if np.ptp(self.chips.weight) > 0 else None
+        return Order(
+            len(self.chips), self._batch_size, self._seed, weights, chunk, window, *_find_rank()
+        )
+
+    def _check_length(self) -> None:
+        order = self._order()
+        if not order.n_batches:
+            raise DataError(
+                problem(
+                    expected=f"at least as many chips as a batch of {order.batch_size}"
+                    + (f" on each of {order.n_ranks} devices" if order.n_ranks > 1 else ""),
+                    received=f"{order.n_epoch} chips an epoch",
+                    do="use a smaller `batch_size`",
+                )
+            )
 
     def __len__(self) -> int:
-        return len(self.row)
+        """Batches of a pass."""
+        return self._order().n_batches if self._n_steps is None else self._n_steps
 
     @property
-    def n_bytes(self) -> int:
-        """Size of the pixels, bytes."""
-        return sum(stack.images.nbytes for stack in self.stacks.values())
+    def is_resident(self) -> bool:
+        """Whether all pixels are held in memory, rather than read as they are needed."""
+        return self._store is not None
 
-    def to(self, device: torch.device) -> ChipStore:
-        """Copy to a device."""
-        stacks = {
-            name: _Stack(s.images.to(device), s.scale, s.acquisition.to(device))
-            for name, s in self.stacks.items()
-        }
-        moved = (tensor.to(device) for tensor in (self.row, self.col, self.place, self.weight))
-        return ChipStore(stacks, self.size, *moved)
+    def to(self, device: torch.device) -> Loader:
+        """Make batches on another device from now on."""
+        self._device = device
+        if self._store is not None and _fits(self._store.n_bytes, device):
+            self._store = self._store.to(device)
+        return self
 
-    def gather(self, index: Tensor) -> dict[str, Tensor]:
-        """Gather the stored integers of one batch of chips.
+    def take(self, index: Tensor) -> Batch:
+        """Give one batch of chosen chips, all dates of seasonal ones; the position stays.
 
         Parameters
         ----------
         index : Tensor (B,), int64
-            Which chips.
+            Numbers of the chips.
 
         Returns
         -------
         dict of str to Tensor
-            For each sensor ``(B, C, size, size)`` int16, channels-last.
+            As in a pass.
         """
-        index = index.to(self.row.device)
-        row, col = self.row[index], self.col[index]
-        batch = {}
-        for name, stack in self.stacks.items():
-            at = (stack.acquisition[index], row, col)
-            batch[name] = stack.windows(self.size, at).permute(0, 3, 1, 2)
+        if self._store is not None:
+            pixels = self._store.gather(index)
+        else:
+            disk = self._on_disk()
+            slot = disk.slot[index.numpy()]
+            pixels = {name: torch.from_numpy(disk.read(name, slot)) for name in disk.arrays}
+        return self._finish({**pixels, **self._facts_of(index, None)})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the position, and what it is a position in."""
+        return {"step": self.step, **self._identity()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position.
+
+        Parameters
+        ----------
+        state : dict
+            Of :meth:`state_dict`.
+
+        Raises
+        ------
+        DataError
+            If it is of other chips, another batch size, seed or number of devices: the order
+            would be another one.
+        """
+        own = self._identity()
+        changed = [key for key in own if state.get(key) != own[key]]
+        if changed:
+            raise DataError(
+                problem(
+                    expected="the state of a loader of the same chips, batches and seed",
+                    received=", ".join(f"{k}={state.get(k)!r} (here {own[k]!r})" for k in changed),
+                    do="build the loader as it was, or begin anew without a state",
+                )
+            )
+        self.step = int(state["step"])
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "n_chips": len(self.chips), "batch_size": self._batch_size, "seed": self._seed,
+            "n_ranks": _find_rank()[1], "resident": self.is_resident,
+        }  # fmt: skip
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self._order()
+        n = order.n_batches
+        end = (self.step // n + 1) * n if self._n_steps is None else self._n_steps
+        batches = self._prepare(order, self.step, end)
+        if self._n_workers and not self._is_on_device():
+            batches = prefetch(batches)
+        for batch in batches:
+            self.step += 1
+            yield self._finish(batch)
+
+    def _is_on_device(self) -> bool:
+        """Say whether nothing is left for the host to do."""
+        return self._store is not None and self._store.row.device.type != "cpu"
+
+    def _prepare(self, order: Order, begin: int, end: int) -> Iterator[Batch]:
+        """Do what the host does of each batch: in a thread of its own while another trains."""
+        gathered = self._gather(order, begin, end)
+        for step, (index, pixels) in enumerate(gathered, start=begin):
+            batch = {**pixels, **self._facts_of(index, self._draw_dates(order, step))}
+            if self._device.type == "cpu":
+                batch = self._decode(batch)
+            elif self._device.type == "cuda" and not self._is_on_device():
+                batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
+            yield batch
+
+    def _gather(self, order: Order, begin: int, end: int) -> Iterator[tuple[Tensor, Batch]]:
+        """Give the numbers of the chips of each batch, and their integers."""
+        indices = (index for epoch in self._epochs(order, begin, end) for index in epoch)
+        if self._store is not None:
+            for step, index in enumerate(map(torch.from_numpy, indices), start=begin):
+                yield index, self._store.gather(index, self._draw_dates(order, step))
+            return
+        disk = self._on_disk()
+        slots = (disk.slot[epoch] for epoch in self._epochs(order, begin, end))
+        stream = stream_batches(disk, slots, n_workers=self._n_workers)
+        for step, (index, stored) in enumerate(zip(indices, stream, strict=True), start=begin):
+            batch = {name: torch.from_numpy(own) for name, own in stored.items()}
+            dates = self._draw_dates(order, step)
+            if dates is not None:
+                rows = torch.arange(len(dates))[:, None]
+                batch = {name: own[rows, dates] for name, own in batch.items()}
+            yield torch.from_numpy(index), batch
+
+    def _epochs(self, order: Order, begin: int, end: int) -> Iterator[Indices]:
+        """Give the batches from one step to another, epoch by epoch."""
+        n = order.n_batches
+        for number in range(begin // n, -(-end // n)):
+            yield order.epoch(number)[max(0, begin - number * n) : end - number * n]
+
+    def _draw_dates(self, order: Order, step: int) -> Tensor | None:
+        """Draw dates of each chip of a batch: (B, D)."""
+        if not self._n_dates:
+            return None
+        rng = np.random.default_rng((self._seed, step, order.rank, 1))
+        shape = (order.batch_size, self.chips.pairs.sizes["date"])
+        if _with_replacement(self.chips):
+            return torch.from_numpy(rng.integers(shape[1], size=(shape[0], self._n_dates)))
+        return torch.from_numpy(rng.random(shape).argsort(1)[:, : self._n_dates])
+
+    def _facts_of(self, index: Tensor, dates: Tensor | None) -> Batch:
+        known = {"chip": index}
+        for name, facts in self._facts.items():
+            own = facts[index]
+            if dates is not None and name.endswith("_time"):
+                own = own.gather(1, dates)
+            known[name] = own
+        return known
+
+    def _finish(self, batch: Batch) -> Batch:
+        if self.chips.sensors[0].valid in batch:
+            return batch
+        moved = {name: t.to(self._device, non_blocking=True) for name, t in batch.items()}
+        return self._decode(moved)
+
+    def _decode(self, batch: Batch) -> Batch:
+        """Make values and validity of the stored integers."""
+        for sensor in self.chips.sensors:
+            stored = batch.pop(sensor.name)
+            lead = stored.shape[:-3]
+            values, valid = to_values(
+                stored.reshape(-1, *stored.shape[-3:]).permute(0, 3, 1, 2), self._scale(sensor.name)
+            )
+            batch[sensor.name] = values.view(*lead, *values.shape[1:])
+            batch[sensor.valid] = valid.view(*lead, *valid.shape[1:])
         return batch
 
-    def cut(self, index: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Cut one batch of chips.
+    def _scale(self, name: str) -> float:
+        if self._store is not None:
+            return self._store.stacks[name].scale
+        return self._on_disk().scale[name]
 
-        Parameters
-        ----------
-        index : Tensor (B,), int64
-            Which chips.
-
-        Returns
-        -------
-        dict of str to tuple of Tensor
-            For each sensor the values ``(B, C, size, size)`` float32 in the sensor's units, 0
-            where invalid, and validity ``(B, 1, size, size)`` float32, 1 where all bands are
-            valid. Both are channels-last.
-        """
-        return {
-            name: _to_values(stored, self.stacks[name].scale)
-            for name, stored in self.gather(index).items()
-        }
-
-    def same_ground(self, index: Tensor) -> Tensor:
-        """Say which chips of a batch overlap on the ground.
-
-        Parameters
-        ----------
-        index : Tensor (B,), int64
-            Which chips.
-
-        Returns
-        -------
-        Tensor (B, B), bool
-            True where both lie at one place and their windows overlap; the diagonal is True.
-        """
-        index = index.to(self.row.device)
-        row, col, place = self.row[index], self.col[index], self.place[index]
-        near = (row[:, None] - row).abs().maximum((col[:, None] - col).abs()) < self.size
-        return near & (place[:, None] == place)
+    def _on_disk(self) -> Pixels:
+        assert self.chips.pixels is not None
+        return self.chips.pixels
 
 
-def _to_values(stored: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Give values, 0 where invalid, and validity of stored integers (B, C, H, W)."""
-    values = stored.float().mul_(scale)
-    bad = stored == STORED_NODATA
-    if stored.device.type != "cpu":
-        return values.masked_fill_(bad, 0), (~bad).all(1, keepdim=True).float()
-    valid = torch.ones_like(values[:, :1])
-    # Most chips have no gap: only the others are looked at pixel by pixel.
-    holed = bad.permute(0, 2, 3, 1).reshape(len(bad), -1).any(1).nonzero()[:, 0]
-    if len(holed):
-        gaps = bad[holed]
-        values[holed] = values[holed].masked_fill_(gaps, 0)
-        valid[holed] = (~gaps).all(1, keepdim=True).float()
-    return values, valid
-
-
-@dataclass
-class BatchOrder:
-    """Index batches for a number of steps; the order is a function of seed, epoch and step.
-
-    An epoch draws chips without replacement: all of them, or with weights as many as the heaviest
-    would be drawn once each, so that a chip of half the weight comes about every other epoch.
-
-    Examples
-    --------
-    >>> order = BatchOrder(n_chips=5, batch_size=2, n_steps=3, seed=0)
-    >>> [len(batch) for batch in order], len(order)
-    ([2, 2, 2], 3)
-    """
-
-    n_chips: int
-    batch_size: int
-    n_steps: int
-    seed: int
-    weights: npt.NDArray[np.float32] | None = None
-
-    @property
-    def n_epoch(self) -> int:
-        """Chips of an epoch."""
-        if self.weights is None:
-            return self.n_chips
-        drawn = round(float(self.weights.sum(dtype=float) / self.weights.max()))
-        return int(np.clip(drawn, min(self.batch_size, self.n_chips), self.n_chips))
-
-    def __len__(self) -> int:
-        return self.n_steps
-
-    def __iter__(self) -> Iterator[Tensor]:
-        per_epoch = self.n_epoch // self.batch_size
-        for step in range(self.n_steps):
-            epoch, at = divmod(step, per_epoch)
-            if at == 0:
-                order = self._order(epoch)
-            yield torch.from_numpy(order[at * self.batch_size : (at + 1) * self.batch_size])
-
-    def _order(self, epoch: int) -> npt.NDArray[np.intp]:
-        rng = np.random.default_rng((self.seed, epoch))
-        if self.weights is None:
-            return rng.permutation(self.n_chips)
-        # Efraimidis and Spirakis (2006): the smallest of exponential waits, one after the other.
-        waits = rng.exponential(size=self.n_chips) / self.weights
-        return waits.argsort()[: self.n_epoch]
-
-
-def store_chips(chips: Chips, *, progress: bool = True) -> ChipStore:
-    """Read the pixels that chips need, once, as int16.
-
-    Parameters
-    ----------
-    chips : Chips
-        What to read; lazy pairs are computed acquisition by acquisition.
-    progress : bool, default True
-        Show a bar while lazy data are read.
-
-    Returns
-    -------
-    ChipStore
-        On the CPU.
-
-    Raises
-    ------
-    DataError
-        If the pairs are seasonal.
-    """
-    if "date" in chips.pairs.dims:
+def _check(
+    chips: Chips, batch_size: int, n_workers: int, n_dates: int, n_steps: int | None
+) -> None:
+    most = chips.pairs.sizes.get("date", n_dates)
+    enough = n_dates >= 1 and (n_dates <= most or _with_replacement(chips))
+    if batch_size < 1 or n_workers < 0 or not enough or (n_steps is not None and n_steps < 0):
         raise DataError(
             problem(
-                expected="chips of one image a sensor",
-                received=f"seasonal pairs of {chips.pairs.sizes['date']} dates",
-                do="pair across sensors, pairs(kind='cross-sensor'), or select one date",
+                expected=f"a batch_size of 1 or more, n_workers of 0 or more, n_dates in 1..{most}",
+                received=f"batch_size={batch_size}, n_workers={n_workers}, n_dates={n_dates}",
+                do="leave them out for the defaults",
             )
         )
-    stacks = {s.name: _read_stack(chips, s, progress) for s in chips.sensors}
-    known = (chips.row, chips.col, chips.location, chips.weight)
-    return ChipStore(stacks, chips.size, *(torch.from_numpy(array) for array in known))
 
 
-def _read_stack(chips: Chips, sensor: Sensor, progress: bool) -> _Stack:
-    used, pair_of_chip = np.unique(chips.pair, return_inverse=True)
-    first, acquisition_of_pair = _distinct_acquisitions(chips.pairs, sensor, used)
-    values = chips.pairs[sensor.name].transpose("pair", "y", "x", sensor.band)
-    scale = _stored_scale(values, sensor, first)
-    images = np.empty((len(first), *values.shape[1:]), np.int16)
-    show = progress and values.chunks is not None
-    for i, pair in enumerate(tqdm(first, desc=f"reading {sensor.title}", disable=not show)):
-        images[i] = _to_stored(values.isel(pair=int(pair)).values, scale)
-    acquisition = torch.from_numpy(acquisition_of_pair[pair_of_chip])
-    return _Stack(torch.from_numpy(images), scale, acquisition)
+def _with_replacement(chips: Chips) -> bool:
+    return bool(json.loads(chips.pairs.attrs.get("pairing", "{}")).get("replace", False))
 
 
-def _distinct_acquisitions(
-    pairs: xr.Dataset, sensor: Sensor, used: npt.NDArray[np.intp]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Find the first pair of each distinct image, as several pairs may share one."""
-    if "location" in pairs.coords or sensor.time not in pairs.coords:
-        return used, np.arange(len(used))
-    times = pairs[sensor.time].values[used]
-    _, first, inverse = np.unique(times, return_index=True, return_inverse=True)
-    return used[first], inverse
+def _fits(n_bytes: int, device: str | torch.device) -> bool:
+    """Say whether pixels fit in half of what a device has free."""
+    if torch.device(device).type == "cuda":
+        return n_bytes < torch.cuda.mem_get_info(device)[0] / 2
+    return bool(n_bytes < psutil.virtual_memory().available / 2)
 
 
-def _stored_scale(values: xr.DataArray, sensor: Sensor, first: npt.NDArray[np.intp]) -> float:
-    if values.attrs.get("units") == sensor.units:
-        return sensor.stored_scale
-    # Unknown units: one step for all, so that the largest value met still fits, with room to spare.
-    largest = max(float(np.abs(values.isel(pair=int(i))).max()) for i in first)
-    return largest / 30_000 if largest > 0 else 1.0
-
-
-def _to_stored(values: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.int16]:
-    steps = np.rint(values / np.float32(scale)).clip(STORED_NODATA + 1, 32_767)
-    return np.where(np.isfinite(values), steps, STORED_NODATA).astype(np.int16)
-
-
-def measure_statistics(
-    store: ChipStore, *, n_max: int = 2048, seed: int = 0
-) -> dict[str, Statistics]:
-    """Measure the global mean and standard deviation of each band over the chips' valid pixels.
-
-    Parameters
-    ----------
-    store : ChipStore
-        The training chips only.
-    n_max : int, default 2048
-        At most so many chips are read, drawn by `seed`.
-    seed : int, default 0
-        Draws them.
-
-    Returns
-    -------
-    dict of str to Statistics
-        One a sensor; a band that never varies gets the standard deviation 1.
-    """
-    chosen = torch.from_numpy(np.random.default_rng(seed).permutation(len(store))[:n_max])
-    totals: dict[str, list[Tensor]] = {}
-    for part in torch.split(chosen, 64):
-        for name, (values, valid) in store.cut(part).items():
-            x = values.double()
-            sums = [(x * valid).sum((0, 2, 3)), (x**2 * valid).sum((0, 2, 3)), valid.sum().double()]
-            old = totals.get(name, [torch.zeros_like(total) for total in sums])
-            totals[name] = [a + b for a, b in zip(old, sums, strict=True)]
-    statistics = {}
-    for name, (first, second, n) in totals.items():
-        mean = first / n.clamp(min=1)
-        std = (second / n.clamp(min=1) - mean**2).clamp(min=0).sqrt()
-        std = torch.where(std > 0, std, 1.0)
-        statistics[name] = Statistics(tuple(mean.tolist()), tuple(std.tolist()))
-    return statistics
+def _find_rank() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

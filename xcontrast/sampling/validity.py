@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_
+
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
+from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.reading import group_pairs
+from xcontrast.sampling.windows import Indices, sum_table, window_sum
 from xcontrast.sensors import SENSORS, Sensor
 
-__all__ = ["keep_valid", "seen_by"]
+__all__ = ["keep_valid", "measure_valid", "seen_by"]
 
 
 def seen_by(pairs: xr.Dataset, sensor: Sensor) -> xr.DataArray:
@@ -30,6 +38,44 @@ def seen_by(pairs: xr.Dataset, sensor: Sensor) -> xr.DataArray:
     return pairs[sensor.name].isel({sensor.band: 0}, drop=True).notnull()
 
 
+def _seen_by_all(pairs: xr.Dataset) -> xr.DataArray:
+    """Give where all sensors see the ground, at all dates: (pair, y, x)."""
+    seen = reduce(and_, (seen_by(pairs, s) for s in SENSORS if s.name in pairs))
+    return seen.all("date") if "date" in seen.dims else seen
+
+
+def measure_valid(
+    pairs: xr.Dataset, row: Indices, col: Indices, size: int
+) -> npt.NDArray[np.float32]:
+    """Measure the valid share of windows; reads the validity once.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        Pairs of any kind.
+    row, col : ndarray (n,), intp
+        First row and column of each window.
+    size : int
+        Side, pixels.
+
+    Returns
+    -------
+    ndarray (pair, n), float32
+        Share of pixels, 0..1, that every sensor sees at every date.
+    """
+    seen = _seen_by_all(pairs)
+    n_pairs = pairs.sizes["pair"]
+    groups = group_pairs(seen, np.arange(n_pairs), seen.nbytes / max(n_pairs, 1))
+    shares = np.empty((n_pairs, len(row)), np.float32)
+    lazy = seen.chunks is not None
+    with tqdm(total=n_pairs, desc="reading validity", disable=not lazy, leave=False) as bar:
+        for group in groups:
+            for i, mask in enumerate(seen.isel(pair=group).values, start=group.start):
+                shares[i] = window_sum(sum_table(mask), row, col, size) / size**2
+                bar.update()
+    return shares
+
+
 def keep_valid(matched: xr.Dataset, min_valid: float) -> xr.Dataset:
     """Keep the pairs of which enough is valid in all images; reads the validity.
 
@@ -50,11 +96,7 @@ def keep_valid(matched: xr.Dataset, min_valid: float) -> xr.Dataset:
     DataError
         If no pair is valid enough.
     """
-    seen = [seen_by(matched, sensor) for sensor in SENSORS if sensor.name in matched]
-    both = seen[0] & seen[1] if len(seen) > 1 else seen[0]
-    if "date" in both.dims:
-        both = both.all("date")
-    fraction = both.mean(("y", "x")).astype("float32").compute()
+    fraction = _seen_by_all(matched).mean(("y", "x")).astype("float32").compute()
     kept = matched.assign_coords(valid_fraction=("pair", fraction.values))
     kept = kept.isel(pair=fraction.values >= min_valid)
     if not kept.sizes["pair"]:

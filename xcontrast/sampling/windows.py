@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-__all__ = ["lay_windows", "sum_table", "window_sum"]
+__all__ = ["Indices", "lay_windows", "sum_table", "window_sum"]
 
 Indices = npt.NDArray[np.intp]
 

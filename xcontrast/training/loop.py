@@ -18,7 +18,9 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
-from xcontrast.sampling.loader import BatchOrder, ChipStore, Statistics
+from xcontrast.sampling.batches import Batch, find_same_ground
+from xcontrast.sampling.loader import Loader
+from xcontrast.sampling.statistics import Statistics
 from xcontrast.training.methods.multimodal import Multimodal
 from xcontrast.training.monitor import (
     check_health,
@@ -46,12 +48,11 @@ class Run:
 
 def train(
     method: Multimodal,
-    store: ChipStore,
-    held: ChipStore,
+    loader: Loader,
+    held: Loader,
     statistics: dict[str, Statistics],
     *,
     max_steps: int,
-    batch_size: int,
     crop_size: int,
     options: PretrainOptions,
 ) -> Run:
@@ -61,12 +62,12 @@ def train(
     ----------
     method : Multimodal
         Its weights are changed.
-    store, held : ChipStore
-        Training and held-out chips, on the CPU.
+    loader, held : Loader
+        Of the training chips, for `max_steps`; of the held-out ones.
     statistics : dict of str to Statistics
         The normaliser of each sensor.
-    max_steps, batch_size, crop_size : int
-        Steps, chips a step, pixels a side of a view.
+    max_steps, crop_size : int
+        Steps, pixels a side of a view.
     options : PretrainOptions
         The rest.
 
@@ -81,10 +82,7 @@ def train(
     """
     accelerator = _choose_accelerator(options.device)
     precision = _choose_precision(options.precision, accelerator)
-    task = _Task(method, store, held, statistics, max_steps, crop_size, options)
-    weights = store.weight.numpy()
-    uneven = weights if np.ptp(weights) > 0 else None
-    order = BatchOrder(len(store), batch_size, max_steps, options.seed, uneven)
+    task = _Task(method, loader, held, statistics, max_steps, crop_size, options)
     with _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator=accelerator,
@@ -102,14 +100,14 @@ def train(
         interrupted = False
         try:
             if max_steps:
-                trainer.fit(task, train_dataloaders=order)
+                trainer.fit(task, train_dataloaders=loader)
         except SystemExit:
             # How Lightning ends `fit` on Ctrl-C: the model so far is what the person wants.
             if not trainer.interrupted:
                 raise
             interrupted = True
         seconds = time.perf_counter() - started
-    task.move_stores()
+    task.move()
     method.eval()
     held_out = task.evaluate()
     return Run(
@@ -132,13 +130,13 @@ class _Bar(TQDMProgressBar):  # type: ignore[misc]
 
 
 class _Task(lightning.LightningModule):  # type: ignore[misc]
-    """One step and its optimiser; the stores live on the device."""
+    """One step and its optimiser; the loaders make their batches on the device."""
 
     def __init__(
         self,
         method: Multimodal,
-        store: ChipStore,
-        held: ChipStore,
+        loader: Loader,
+        held: Loader,
         statistics: dict[str, Statistics],
         max_steps: int,
         crop_size: int,
@@ -146,7 +144,7 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.method = method
-        self._stores = store, held
+        self._loaders = loader, held
         self._statistics = statistics
         self._max_steps = max_steps
         self._crop_size = crop_size
@@ -154,29 +152,30 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
         self._eval_every = options.eval_every or max(1, max_steps // 20)
         self.rows: list[dict[str, Any]] = []
 
-    def move_stores(self) -> None:
-        """Put all pixels on the device, as int16, and the encoders in channels-last order."""
-        self._stores = tuple(store.to(self.device) for store in self._stores)  # type: ignore[assignment]
+    def move(self) -> None:
+        """Have batches made on the device, and the encoders in channels-last order."""
+        for loader in self._loaders:
+            loader.to(self.device)
         self.method.to(memory_format=torch.channels_last)
 
     def on_fit_start(self) -> None:
-        self.move_stores()
+        self.move()
 
-    def training_step(self, index: Tensor, step: int) -> Tensor:
-        store = self._stores[0]
+    def training_step(self, batch: Batch, step: int) -> Tensor:
         # Crops are a function of seed and step, so that a run can be repeated and resumed.
         generator = torch.Generator().manual_seed(_mix(self._options.seed, step))
         views = self.method.augment(
-            self._normalised(store, index),
+            self._normalise(batch),
             size=self._crop_size,
             scale=self._options.crop_scale,
             generator=generator,
         )
-        loss = self.method.loss(self.method.project(views), store.same_ground(index))
-        self.log("loss", loss.detach(), prog_bar=True)
+        same_ground = find_same_ground(batch["location"], batch["footprint"])
+        loss = self.method.loss(self.method.project(views), same_ground)
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(same_ground))
         return loss
 
-    def on_train_batch_end(self, outputs: Any, _batch: Tensor, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, _batch: Batch, batch_idx: int) -> None:
         step = batch_idx + 1
         loss = float(outputs["loss"])
         row: dict[str, Any] = {"step": step, "loss": loss}
@@ -184,18 +183,18 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
         if step % self._eval_every == 0 or step == self._max_steps:
             row |= self.evaluate()
             check_health(loss, row["feature_std"], step)
-            self.log("recall@1", row["recall_at_1"], prog_bar=True)
+            self.log("recall@1", row["recall_at_1"], prog_bar=True, batch_size=1)
         self.rows.append(row)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Retrieve held-out places across sensors, without augmentation."""
-        held = self._stores[1]
+        held = self._loaders[1]
         was_training = self.method.training
         self.method.eval()
         parts = [
-            self.method.project(self._normalised(held, index))
-            for index in torch.split(_one_a_place(held, self._options.seed), 64)
+            self.method.project(self._normalise(held.take(index)))
+            for index in torch.split(torch.arange(len(held.chips)), 64)
         ]
         self.method.train(was_training)
         a, b = (torch.cat([part[name] for part in parts]) for name in ("s1", "s2"))
@@ -205,15 +204,16 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
             "effective_rank": min(effective_rank(a), effective_rank(b)),
         }
 
-    def _normalised(self, store: ChipStore, index: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        batch = {}
-        for name, (values, valid) in store.cut(index).items():
+    def _normalise(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        ready = {}
+        for name in self._statistics:
+            values, valid = batch[name], batch[f"{name}_valid"]
             mean, std = (
                 torch.tensor(numbers, dtype=torch.float32, device=values.device).view(1, -1, 1, 1)
                 for numbers in (self._statistics[name].mean, self._statistics[name].std)
             )
-            batch[name] = (values - mean) / std * valid, valid
-        return batch
+            ready[name] = (values - mean) / std * valid, valid
+        return ready
 
     def configure_optimizers(self) -> Any:
         options = self._options
@@ -237,24 +237,6 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-
-def _one_a_place(store: ChipStore, seed: int, n_max: int = 512) -> Tensor:
-    """Choose held-out chips of which no two share more than half their ground."""
-    windows = torch.stack([store.place, store.row, store.col], dim=1).cpu().numpy()
-    order = np.random.default_rng(seed).permutation(len(windows))
-    kept: list[int] = []
-    for index in order:
-        if len(kept) == n_max:
-            break
-        place, row, col = windows[index]
-        other = windows[kept]
-        near = (other[:, 0] == place) & (
-            np.maximum(abs(other[:, 1] - row), abs(other[:, 2] - col)) < store.size // 2
-        )
-        if not near.any():
-            kept.append(int(index))
-    return torch.tensor(kept)
 
 
 def _mix(seed: int, step: int) -> int:

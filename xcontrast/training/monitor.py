@@ -6,13 +6,52 @@ whether the two sensors have found each other.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from xcontrast.errors import TrainingError, problem
+from xcontrast.sampling.chips import Chips
 
-__all__ = ["check_health", "effective_rank", "feature_spread", "measure_retrieval"]
+__all__ = [
+    "check_health",
+    "choose_watched",
+    "effective_rank",
+    "feature_spread",
+    "measure_retrieval",
+]
+
+
+def choose_watched(chips: Chips, *, seed: int, n_max: int = 512) -> Chips:
+    """Choose held-out chips of which no two share more than half their ground.
+
+    Parameters
+    ----------
+    chips : Chips
+        Held out.
+    seed : int
+        Draws them.
+    n_max : int, default 512
+        At most so many.
+
+    Returns
+    -------
+    Chips
+    """
+    windows = np.stack([chips.location, chips.row, chips.col], axis=1)
+    kept: list[int] = []
+    for index in np.random.default_rng(seed).permutation(len(windows)):
+        if len(kept) == n_max:
+            break
+        place, row, col = windows[index]
+        other = windows[kept]
+        near = (other[:, 0] == place) & (
+            np.maximum(abs(other[:, 1] - row), abs(other[:, 2] - col)) < chips.size // 2
+        )
+        if not near.any():
+            kept.append(int(index))
+    return chips.take(np.array(kept))
 
 
 def measure_retrieval(a: Tensor, b: Tensor) -> dict[str, float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,19 +16,26 @@ import xarray as xr
 from xcontrast.errors import DataError, TrainingError, problem
 from xcontrast.folders import claim_folder
 from xcontrast.model import Card, Model, SensorCard, write_model
-from xcontrast.sampling.chips import Chips, chips
+from xcontrast.sampling.chips import Chips
+from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.pairing import pairs
+from xcontrast.sampling.saving import is_saved, load_chips, partial_of
 from xcontrast.sensors import SENSORS
 from xcontrast.training.options import PretrainOptions
 from xcontrast.version import __version__
 
 if TYPE_CHECKING:
-    from xcontrast.sampling.loader import Statistics
+    import pandas as pd
+    from torch import Tensor
+
+    from xcontrast.sampling.statistics import Statistics
     from xcontrast.training.loop import Run
 
 __all__ = ["pretrain"]
 
 SMALLEST_BATCH = 8
+CHIPS = "chips.zarr"
+"""In the folder of a model: what it was trained on, where that was lazy."""
 
 
 def pretrain(
@@ -38,6 +46,7 @@ def pretrain(
     max_steps: int | None = None,
     batch_size: int | None = None,
     out: str | os.PathLike[str] | None = None,
+    cache: bool = True,
     options: PretrainOptions | None = None,
 ) -> Model:
     """Train one encoder a sensor on positive pairs, without labels.
@@ -61,6 +70,10 @@ def pretrain(
         Pairs a step; by default 256, or half the chips where there are fewer than 512.
     out : path, optional
         Folder of the model; by default one in the user's cache.
+    cache : bool, default True
+        Chips of lazy data are written once, as by :meth:`Chips.save`, to ``out/chips.zarr``, and
+        stay there for the next run; without `out`, for the run alone. A stopped call goes on
+        where it was. False reads them into memory.
     options : PretrainOptions, optional
         All the rest.
 
@@ -87,28 +100,46 @@ def pretrain(
         raise DataError(
             problem(expected="method 'multimodal'", received=repr(method), do="leave it out")
         )
-    target = claim_folder(out) if out is not None else None
+    begun = (CHIPS, partial_of(Path(CHIPS)).name)
+    target = None if out is None else claim_folder(out, but=begun)
     windows = _as_chips(obj, options)
-    train_chips, held_chips = windows.split(
-        fraction=options.val_fraction, buffer=0, seed=options.seed
-    )
+    # What cannot be trained on is refused before anything is read.
+    train_chips, _ = _split(windows, options)
     size = _choose_batch(batch_size, len(train_chips))
     steps = _choose_steps(max_steps, len(train_chips), size)
+    with ExitStack() as stack:
+        folder = target
+        if folder is None and cache:
+            folder = Path(stack.enter_context(TemporaryDirectory(dir=_cache_root())))
+        windows = _bring_near(windows, folder if cache else None, options)
+        card, weights, history = _train(windows, method, encoder, steps, size, options)
+    if target is None:
+        target = Path(mkdtemp(dir=_cache_root()))
+    return write_model(target, card, weights, history=history)
 
+
+def _train(
+    windows: Chips, method: str, encoder: str, steps: int, size: int, options: PretrainOptions
+) -> tuple[Card, dict[str, Tensor], pd.DataFrame]:
+    """Train on chips whose pixels are at hand."""
     # torch and Lightning take seconds to import: only now is it sure that they are needed.
     import torch
 
     from xcontrast.nn.encoders import measure_levels
-    from xcontrast.sampling.loader import measure_statistics, store_chips
+    from xcontrast.sampling.loader import Loader
+    from xcontrast.sampling.statistics import measure_statistics
     from xcontrast.training.loop import train
     from xcontrast.training.methods.multimodal import Multimodal
+    from xcontrast.training.monitor import choose_watched
 
-    store = store_chips(train_chips, progress=options.progress)
-    held = store_chips(held_chips, progress=options.progress)
-    statistics = measure_statistics(store, seed=options.seed)
+    train_chips, held_chips = _split(windows, options)
+    seed, progress = options.seed, options.progress
+    loader = Loader(train_chips, batch_size=size, n_steps=steps, seed=seed, progress=progress)
+    held = Loader(choose_watched(held_chips, seed=seed), batch_size=1, progress=progress)
+    statistics = measure_statistics(loader, seed=seed)
     n_bands = {s.name: windows.pairs.sizes[s.band] for s in windows.sensors}
     with torch.random.fork_rng():
-        torch.manual_seed(options.seed)
+        torch.manual_seed(seed)
         network = Multimodal(
             n_bands,
             encoder=encoder,
@@ -120,11 +151,10 @@ def pretrain(
         levels = measure_levels(network.encoder("s1"))
         run = train(
             network,
-            store,
+            loader,
             held,
             statistics,
             max_steps=steps,
-            batch_size=size,
             crop_size=options.crop_size or _choose_crop(windows.size),
             options=options,
         )
@@ -139,7 +169,34 @@ def pretrain(
         training=_facts(windows, train_chips, held_chips, size, options, run),
         xcontrast=__version__,
     )
-    return write_model(target or _cache_folder(), card, network.state(), history=run.history)
+    return card, network.state(), run.history
+
+
+def _split(windows: Chips, options: PretrainOptions) -> tuple[Chips, Chips]:
+    return windows.split(fraction=options.val_fraction, buffer=0, seed=options.seed)
+
+
+def _bring_near(windows: Chips, folder: Path | None, options: PretrainOptions) -> Chips:
+    """Have pixels that are lazy written to a folder, or without one read into memory."""
+    lazy = windows.pixels is None and any(
+        windows.pairs[sensor.name].chunks is not None for sensor in windows.sensors
+    )
+    if not lazy:
+        return windows
+    if folder is None:
+        return windows.load(progress=options.progress)
+    path = folder / CHIPS
+    if not path.exists():
+        return windows.save(path, seed=options.seed, progress=options.progress)
+    if not is_saved(windows, path, seed=options.seed):
+        raise DataError(
+            problem(
+                expected="the chips of this call, as an earlier one wrote them",
+                received=f"other chips in {path}",
+                do="choose another `out`, or remove that store",
+            )
+        )
+    return load_chips(path)
 
 
 def _as_chips(obj: xr.Dataset | Chips, options: PretrainOptions) -> Chips:
@@ -191,20 +248,19 @@ def _choose_crop(chip_size: int) -> int:
 def _sensor_cards(windows: Chips, statistics: Mapping[str, Statistics]) -> dict[str, SensorCard]:
     cards = {}
     for sensor in windows.sensors:
-        values = windows.pairs[sensor.name]
         cards[sensor.name] = SensorCard(
-            bands=tuple(map(str, values[sensor.band].values)),
-            units=str(values.attrs.get("units", "unknown")),
-            gsd=_pixel_size(values, sensor.gsd),
+            bands=tuple(map(str, windows.pairs[sensor.band].values)),
+            units=windows.units(sensor),
+            gsd=_pixel_size(windows.pairs, sensor.gsd),
             mean=statistics[sensor.name].mean,
             std=statistics[sensor.name].std,
         )
     return cards
 
 
-def _pixel_size(values: xr.DataArray, default: float) -> float:
-    x = values.coords.get("x")
-    if x is None or x.size < 2 or "spatial_ref" not in values.coords:
+def _pixel_size(pairs: xr.Dataset, default: float) -> float:
+    x = pairs.coords.get("x")
+    if x is None or x.size < 2 or "spatial_ref" not in pairs.coords:
         return default
     step = float(abs(x[1] - x[0]))
     return step if step > 0.1 else default  # Degrees: keep the sensor's own.
@@ -245,9 +301,9 @@ def _facts(
     }
 
 
-def _cache_folder() -> Path:
+def _cache_root() -> Path:
     from platformdirs import user_cache_path
 
     root = Path(os.environ.get("XCONTRAST_CACHE") or user_cache_path("xcontrast")) / "models"
     root.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=root))
+    return root

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenes import planted_cube
+
+import xcontrast as xc
+from xcontrast.errors import DataError, SourceError
+from xcontrast.sampling import gathering, reading
+
+STEP = {"s1": 0.01, "s2": 1e-4}
+
+
+def _equal(one: xr.Dataset, two: xr.Dataset) -> None:
+    """The same but for the rounding of the integers."""
+    for name, step in STEP.items():
+        if name in one:
+            assert one[name].dims == two[name].dims
+            assert two[name].dtype == np.float32
+            assert one[name].attrs == two[name].attrs
+            np.testing.assert_allclose(one[name], two[name], atol=0.51 * step, rtol=1e-5)
+    left, right = (c.drop_vars(["s1", "s2"], errors="ignore") for c in (one, two))
+    if "x" not in one.coords:  # Then its pixels are numbered.
+        right = right.drop_vars(["y", "x"])
+    assert left.coords.equals(right.coords)
+
+
+@pytest.fixture
+def pairs() -> xr.Dataset:
+    cube = planted_cube(96, n_times=3).copy(deep=True)
+    cube["s2"].values[0, 1, 5:9, 5:9] = np.nan
+    cube["s1"].values[1, :, 40:60, 40:80] = np.nan
+    return xc.pairs(cube)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(17, 96), st.integers(25, 96), st.integers(1, 3), st.integers(9, 40), st.data(),
+    st.sampled_from([1, 30_000, 10**9]), st.integers(0, 99),
+)  # fmt: skip
+def test_any_chunks_windows_gaps_and_block_sizes(
+    rows: int, cols: int, times: int, size: int, data: st.DataObject, n_bytes: int, seed: int
+) -> None:
+    """What is read into memory is what indexing gives, however the source is cut."""
+    stride = data.draw(st.integers(max(1, size // 2), size))
+    cube = planted_cube(96, n_times=3).copy(deep=True)
+    for name in ("s1", "s2"):
+        gaps = np.random.default_rng(seed).random(cube[name].shape) < 0.02
+        cube[name].values[gaps] = np.nan
+    cube = cube.isel(y=slice(data.draw(st.integers(0, 20)), None))
+    lazy = cube.chunk(y=rows, x=cols, s1_time=times, s2_time=times)
+    chips = xc.chips(xc.pairs(lazy), size=size, stride=stride, min_valid=0)
+    whole = xc.chips(xc.pairs(cube), size=size, stride=stride, min_valid=0)
+    np.testing.assert_array_equal(chips.valid_fraction, whole.valid_fraction)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "BLOCK_BYTES", n_bytes)
+        loaded = chips.load(progress=False)
+    for i in np.unique(np.linspace(0, len(chips) - 1, 12).astype(int)):
+        _equal(whole[int(i)], loaded[int(i)])
+
+
+def test_saved_chips_are_those_that_were_cut(pairs: xr.Dataset, tmp_path: Path) -> None:
+    import rioxarray  # noqa: F401
+
+    chips = xc.chips(pairs.chunk(y=40, x=50, pair=1), size=24, stride=16, min_valid=0.3)
+    saved = chips.save(tmp_path / "chips.zarr", progress=False)
+    again = xc.load_chips(tmp_path / "chips.zarr")
+    assert len(saved) == len(chips)
+    for i in range(0, len(chips), 7):
+        _equal(chips[i].compute(), saved[i])
+        assert saved[i].identical(again[i])
+    assert saved[5].rio.crs == chips[5].rio.crs
+    assert saved[5].rio.bounds() == chips[5].rio.bounds()
+    for name in ("pair", "row", "col", "valid_fraction", "weight", "location"):
+        np.testing.assert_array_equal(getattr(saved, name), getattr(chips, name))
+    assert saved.told == chips.told
+    assert f"MB as int16 in {tmp_path / 'chips.zarr'}>" in repr(saved)
+    for one, two in zip(chips.split(seed=3), saved.split(seed=3), strict=True):
+        np.testing.assert_array_equal(one.row, two.row)
+        _equal(one[0].compute(), two[0])
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_other_programs_read_the_store(pairs: xr.Dataset, tmp_path: Path) -> None:
+    chips = xc.chips(pairs, size=32, min_valid=0.3)
+    chips.save(tmp_path / "chips.zarr", progress=False)
+    store = xr.open_zarr(tmp_path / "chips.zarr", decode_timedelta=True)
+    assert store.s2.dims == ("chip", "y", "x", "s2_band")
+    for k in range(0, len(chips), 5):
+        truth = chips[int(store.number[k])]
+        assert int(store.row[k]) == chips.row[int(store.number[k])]
+        np.testing.assert_allclose(
+            store.s2[k].transpose("s2_band", "y", "x"), truth.s2, atol=5.1e-5, rtol=1e-5
+        )
+    # On disk they are shuffled: places and dates lie anywhere.
+    assert abs(np.corrcoef(store.number.values, np.arange(len(chips)))[0, 1]) < 0.4
+
+
+def _counting(cube: xr.Dataset, reads: Counter) -> xr.Dataset:
+    """The same cube, which counts how often each source chunk is computed."""
+
+    def count(block: np.ndarray, name: str, block_info=None) -> np.ndarray:
+        if block_info:
+            reads[name, tuple(block_info[0]["chunk-location"])] += 1
+        return block
+
+    counted = {
+        name: cube[name].copy(data=da.map_blocks(count, cube[name].data, name, dtype="float32"))
+        for name in ("s1", "s2")
+    }
+    return cube.assign(counted)
+
+
+@pytest.mark.parametrize("n_bytes", [256e6, 12_000])
+def test_each_source_chunk_is_read_once(n_bytes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BLOCK_BYTES", n_bytes)
+    reads: Counter = Counter()
+    cube = planted_cube(96, n_times=4).isel(s1_time=[0, 2])
+    # The validity is apart, as in a cube from a catalog.
+    cube = cube.assign(
+        s1_valid=(("s1_time", "y", "x"), np.ones((2, 96, 96), bool)),
+        s2_valid=(("s2_time", "y", "x"), np.ones((4, 96, 96), bool)),
+    )
+    lazy = _counting(cube.chunk(y=32, x=48, s1_time=1, s2_time=1), reads)
+    pairs = lazy.contrast.pairs(tolerance="20D")
+    assert len(np.unique(pairs.s1_time)) < pairs.sizes["pair"] == 4
+    # Windows across the borders of chunks, and passes that serve several dates.
+    pairs.contrast.chips(size=20, stride=12).load(progress=False)
+    assert set(reads.values()) == {1}
+    assert len(reads) == (2 + 4) * 3 * 2
+
+
+def test_a_stopped_call_goes_on(
+    pairs: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = xc.chips(pairs.chunk(pair=1), size=24, stride=16, min_valid=0.3)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 96 * 96 * 2 * 2)
+    read: list[tuple[str, int]] = []
+    limit = [4]
+    real = gathering.read_blocks
+
+    def stopping(values, sensor, images, scale, groups):
+        for block in real(values, sensor, images, scale, groups):
+            if len(read) == limit[0]:
+                raise ConnectionError
+            read.append((sensor.name, block.group.start))
+            yield block
+
+    monkeypatch.setattr(gathering, "read_blocks", stopping)
+    with pytest.raises(ConnectionError):
+        chips.save(tmp_path / "chips.zarr", progress=False)
+    assert not (tmp_path / "chips.zarr").exists()
+    assert read == [("s1", 0), ("s1", 1), ("s1", 2), ("s2", 0)]
+    read.clear()
+    limit[0] = -1
+    saved = chips.save(tmp_path / "chips.zarr", progress=False)
+    assert read == [("s2", 1), ("s2", 2)] or read == [("s2", 0), ("s2", 1), ("s2", 2)]
+    for i in range(0, len(chips), 5):
+        _equal(chips[i].compute(), saved[i])
+    # What another call began is not taken up.
+    read.clear()
+    limit[0] = 2
+    with pytest.raises(ConnectionError):
+        chips.save(tmp_path / "other.zarr", progress=False)
+    limit[0] = -1
+    few = chips[::2].save(tmp_path / "other.zarr", seed=1, progress=False)
+    _equal(chips[4].compute(), few[2])
+
+
+def test_saved_chips_can_be_saved_again(pairs: xr.Dataset, tmp_path: Path) -> None:
+    chips = xc.chips(pairs, size=24, stride=16, min_valid=0.3)
+    one = chips.save(tmp_path / "one.zarr", progress=False)
+    two = one.split(seed=0)[0].save(tmp_path / "two.zarr", seed=9, progress=False)
+    three = chips.load().take(np.arange(5)).save(tmp_path / "three.zarr", progress=False)
+    for i in range(0, len(two), 9):
+        assert two[i].identical(one.split(seed=0)[0][i])
+    _equal(chips[3], three[3])
+
+
+def test_seasonal_chips_are_saved_with_all_dates(tmp_path: Path) -> None:
+    cube = planted_cube(32, n_times=5).drop_vars("s1")
+    chips = cube.contrast.pairs(kind="seasonal", gap="1D").contrast.chips(size=16)
+    saved = chips.save(tmp_path / "chips.zarr", progress=False)
+    for i in range(len(chips)):
+        assert saved[i].s2.dims == ("date", "s2_band", "y", "x")
+        _equal(chips[i], saved[i])
+    assert saved.n_bytes == 4 * 5 * 4 * 16 * 16 * 2
+
+
+def test_chips_of_places_keep_what_is_known_of_each(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    times = pd.date_range("2023-01-01", periods=6, freq="9D").values.astype("datetime64[ns]")
+    collection = xc.as_cube(
+        s1=xr.DataArray(
+            rng.normal(-12, 3, (6, 2, 40, 40)).astype("float32"),
+            dims=("location", "band", "y", "x"),
+            coords={"band": ["vv", "vh"], "scene": ("location", list("aabbcc"))},
+        ),
+        s2=xr.DataArray(
+            rng.random((6, 3, 40, 40)).astype("float32") / 2,
+            dims=("location", "band", "y", "x"),
+            coords={"band": ["B02", "B03", "B04"]},
+        ),
+        s1_units="dB",
+    ).assign_coords(s1_time=("location", times), s2_time=("location", times))
+    pairs = collection.chunk(location=2).contrast.pairs()
+    chips = pairs.contrast.chips(size=20)
+    saved = chips.save(tmp_path / "chips.zarr", progress=False)
+    train, held = saved.split(by="scene", seed=1)
+    names = [set(part.pairs.scene.values[part.pair].tolist()) for part in (train, held)]
+    assert not names[0] & names[1]
+    assert names[0] | names[1] == set("abc")
+    assert len(np.unique(saved.location)) == 6
+    for i in (0, 9, 23):
+        _equal(chips[i].compute(), saved[i])
+
+
+def test_what_is_there_is_not_lost(pairs: xr.Dataset, tmp_path: Path) -> None:
+    chips = xc.chips(pairs, size=24, min_valid=0.3)
+    path = tmp_path / "chips.zarr"
+    chips[:5].save(path, progress=False)
+    with pytest.raises(SourceError, match=r"does not exist yet; received .*xc\.load_chips"):
+        chips.save(path)
+    assert len(xc.load_chips(path)) == 5
+    assert len(chips.save(path, overwrite=True, progress=False)) == len(chips)
+
+
+def test_a_store_that_is_none_or_damaged(pairs: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"chips that Chips\.save wrote; received .*nowhere"):
+        xc.load_chips(tmp_path / "nowhere.zarr")
+    xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "other.zarr", zarr_format=3)
+    with pytest.raises(SourceError, match=r"chips that Chips\.save wrote.*check the path"):
+        xc.load_chips(tmp_path / "other.zarr")
+    path = tmp_path / "chips.zarr"
+    chips = xc.chips(pairs, size=24, min_valid=0.3).save(path, progress=False)
+    (file,) = [p for p in (path / "s2" / "c").rglob("*") if p.is_file()]
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"whole chips of s2 in .*save the chips again"):
+        list(chips.loader(batch_size=4, resident=False))
+    file.unlink()
+    with pytest.raises(SourceError, match=r"all 1 chunks of s2 in .*received 0"):
+        xc.load_chips(path)
+
+
+def test_chips_that_do_not_fit_into_memory(
+    pairs: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = xc.chips(pairs, size=24, min_valid=0.3)
+    memory = psutil.virtual_memory()._replace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(DataError, match=r"free memory; received 0\.0 GB\. .*chips\.save"):
+        chips.load()
+
+
+def test_a_chip_of_nothing_is_kept(tmp_path: Path) -> None:
+    cube = planted_cube(32, n_times=1)
+    empty = xc.chips(xc.pairs(cube.where(False).assign_attrs(cube.attrs)), size=16, min_valid=0)
+    saved = empty.save(tmp_path / "chips.zarr", progress=False)
+    assert np.isnan(saved[2].s2.values).all()
