@@ -18,7 +18,9 @@ import torch
 import xarray as xr
 
 import xcontrast as xc
-from xcontrast.sampling.loader import BatchOrder, store_chips
+from xcontrast.sampling.batches import to_values
+from xcontrast.sampling.orders import Order
+from xcontrast.sampling.resident import ChipStore, store_chips
 
 SIDE, DATES, SIZE, BATCH = 1024, 4, 96, 64
 
@@ -41,10 +43,10 @@ def make_pairs() -> xr.Dataset:
     )  # fmt: skip
 
 
-def bare_loop(store: object, order: list[torch.Tensor]) -> Callable[[], None]:
+def bare_loop(store: ChipStore, order: list[torch.Tensor]) -> Callable[[], None]:
     """Fill preallocated batches by slicing, in the same order."""
     stacks = [s.images.numpy() for s in store.stacks.values()]
-    numbers = [s.acquisition.numpy() for s in store.stacks.values()]
+    numbers = [s.image.numpy() for s in store.stacks.values()]
     rows, cols = store.row.numpy(), store.col.numpy()
     batches = [np.empty((BATCH, SIZE, SIZE, s.shape[-1]), np.int16) for s in stacks]
 
@@ -122,13 +124,24 @@ def main() -> None:
     pairs = make_pairs()
     chips = pairs.contrast.chips(size=SIZE, stride=SIZE // 2)
     store = store_chips(chips, progress=False)
-    order = list(BatchOrder(len(store), BATCH, len(store) // BATCH, 0))
+    order = [torch.from_numpy(batch) for batch in Order(len(store), BATCH).epoch(0)]
     n = len(order) * BATCH
     plain = n / best(bare_loop(store, order), rounds)
     rows = [("bare numpy loop, preallocated", plain)]
     rows.append(("ours, integers", n / best(lambda: exhaust(store.gather, order), rounds)))
-    cut = n / best(lambda: exhaust(store.cut, order), rounds)
-    rows.append(("ours, float32 and validity too", cut))
+
+    def cut(index: torch.Tensor) -> None:
+        for name, stored in store.gather(index).items():
+            to_values(stored.permute(0, 3, 1, 2), store.stacks[name].scale)
+
+    rows.append(("ours, float32 and validity too", n / best(lambda: exhaust(cut, order), rounds)))
+    loader = chips.loader(batch_size=BATCH)
+    rows.append(
+        (
+            "chips.loader() whole, with a thread that works ahead",
+            n / best(lambda: exhaust(lambda _: None, loader), rounds),
+        )
+    )
     loaded = map_dataset(pairs, order)
     fewer = min(n, 4 * (SIDE // SIZE) ** 2 // BATCH * BATCH)
     rows.append(("xbatcher + MapDataset, two generators", fewer / best(loaded, 2)))

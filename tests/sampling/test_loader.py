@@ -17,10 +17,11 @@ from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
-from xcontrast.sampling.batches import Batch, find_same_ground
+from xcontrast.sampling.batches import Batch, find_same_ground, to_values
 from xcontrast.sampling.loader import Loader
 from xcontrast.sampling.pixels import Pixels
-from xcontrast.sampling.resident import store_chips
+from xcontrast.sampling.reading import view_windows
+from xcontrast.sampling.resident import all_windows, store_chips
 from xcontrast.sampling.statistics import measure_statistics
 from xcontrast.sampling.stream import prefetch
 
@@ -199,6 +200,23 @@ def test_acquisitions_shared_by_pairs_are_stored_once() -> None:
     assert store.stacks["s1"].images.shape[0] == 1
     assert store.stacks["s2"].images.shape[0] == 3
     assert store.n_bytes == 32 * 32 * 2 * (1 * 2 + 3 * 4)
+
+
+def test_windows_are_cut_on_a_device_as_on_the_host() -> None:
+    """A GPU cuts them by strides; the same is done here on the CPU."""
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(-9, 9, (3, 20, 17, 5)).astype("int16"))
+    at = tuple(torch.from_numpy(rng.integers(0, n, (6, 2))) for n in (3, 20 - 7, 17 - 7))
+    there = all_windows(images, 7)[at]
+    here = torch.from_numpy(view_windows(images.numpy(), 7)[tuple(a.numpy() for a in at)])
+    assert there.shape == (6, 2, 7, 7, 5)
+    assert torch.equal(there, here)
+    stored = images.permute(0, 3, 1, 2).clone(memory_format=torch.channels_last)
+    stored[1, 2, 3, 4] = -32768
+    values, valid = to_values(stored, 0.5)
+    bad = stored == -32768
+    assert torch.equal(values, torch.where(bad, 0, stored * 0.5))
+    assert torch.equal(valid, (~bad).all(1, keepdim=True).float())
 
 
 def test_statistics_are_global_and_ignore_the_invalid(cube: xr.Dataset, tmp_path: Path) -> None:

@@ -33,15 +33,17 @@ def to_values(stored: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         Values ``(B, C, H, W)`` float32, 0 where invalid, and validity ``(B, 1, H, W)`` float32, 1
         where all bands are valid; in the memory format of `stored`.
     """
-    values = stored.float().mul_(scale)
-    bad = stored == STORED_NODATA
     if stored.device.type != "cpu":
-        return values.masked_fill_(bad, 0), (~bad).all(1, keepdim=True).float()
+        bad = stored == STORED_NODATA
+        values = stored.float().mul_(scale).masked_fill_(bad, 0)
+        return values, (~bad).all(1, keepdim=True).float()
+    values = stored.float().mul_(scale)
     valid = torch.ones_like(values[:, :1])
     # Most chips have no gap: only the others are looked at pixel by pixel.
-    holed = bad.permute(0, 2, 3, 1).reshape(len(bad), -1).any(1).nonzero()[:, 0]
+    lowest = stored.permute(0, 2, 3, 1).flatten(1).amin(1)
+    holed = (lowest == STORED_NODATA).nonzero()[:, 0]
     if len(holed):
-        gaps = bad[holed]
+        gaps = stored[holed] == STORED_NODATA
         values[holed] = values[holed].masked_fill_(gaps, 0)
         valid[holed] = (~gaps).all(1, keepdim=True).float()
     return values, valid

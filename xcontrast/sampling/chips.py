@@ -170,7 +170,7 @@ class Chips(Sequence[xr.Dataset]):
     ) -> Chips:
         """Write the pixels once, in the layout that training reads fastest; Zarr 3, int16.
 
-        Chips lie in a shuffled order, some 4 MB of them a chunk: what comes from one chunk is a
+        Chips lie in a shuffled order, some 8 MB of them a chunk: what comes from one chunk is a
         draw from everywhere. Each source chunk is read once. An interrupted call goes on where it
         was when it is called again.
 
@@ -205,7 +205,7 @@ class Chips(Sequence[xr.Dataset]):
         batch_size: int = 64,
         seed: int = 0,
         device: str = "cpu",
-        n_workers: int = 2,
+        n_workers: int = 4,
         n_dates: int = 3,
         resident: bool | None = None,
         progress: bool = True,
@@ -220,7 +220,7 @@ class Chips(Sequence[xr.Dataset]):
             Of the order and the dates drawn.
         device : str, default "cpu"
             Where the batches are made.
-        n_workers : int, default 2
+        n_workers : int, default 4
             Threads that read and decode; 0 does it in the caller's. The batches are the same.
         n_dates : int, default 3
             Seasonal chips: how many of a place's dates are drawn, anew at each visit.

@@ -55,7 +55,7 @@ class Loader:
         batch_size: int = 64,
         seed: int = 0,
         device: str | torch.device = "cpu",
-        n_workers: int = 2,
+        n_workers: int = 4,
         n_dates: int = 3,
         n_steps: int | None = None,
         resident: bool | None = None,

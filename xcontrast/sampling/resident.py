@@ -44,10 +44,7 @@ class _Stack:
             # numpy copies a window's lines whole; torch goes pixel by pixel, ten times slower.
             view = view_windows(self.images.numpy(), size)
             return torch.from_numpy(view[tuple(a.numpy() for a in at)])
-        n, height, width, bands = self.images.shape
-        strides = self.images.stride()
-        shape = (n, height - size + 1, width - size + 1, size, size, bands)
-        return self.images.as_strided(shape, (*strides[:3], *strides[1:]))[at]
+        return all_windows(self.images, size)[at]
 
 
 @dataclass(frozen=True)
@@ -125,6 +122,14 @@ def store_chips(chips: Chips, *, progress: bool = True) -> ChipStore:
     stacks = {s.name: _read_windows(chips, s) for s in chips.sensors}
     corner = torch.zeros(len(chips), dtype=torch.int64)
     return ChipStore(stacks, chips.size, corner, corner)
+
+
+def all_windows(images: Tensor, size: int) -> Tensor:
+    """View all windows: (T, H, W, C) -> (T, H - S + 1, W - S + 1, S, S, C), no copy."""
+    n, height, width, bands = images.shape
+    strides = images.stride()
+    shape = (n, height - size + 1, width - size + 1, size, size, bands)
+    return images.as_strided(shape, (*strides[:3], *strides[1:]))
 
 
 def _tensor(numbers: Indices) -> Tensor:

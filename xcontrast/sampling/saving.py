@@ -26,9 +26,9 @@ from xcontrast.store import write_zarr
 __all__ = ["is_saved", "load_chips", "partial_of", "save_chips"]
 
 TITLE = "xcontrast_chips"
-CHUNK_BYTES = 4e6
-"""Of the larger sensor: smaller chunks cost more to find than to decode."""
-SHARD_CHUNKS = 16
+CHUNK_BYTES = 8e6
+"""Of the larger sensor: smaller ones cost more to find than to decode."""
+SHARD_CHUNKS = 8
 COLUMNS = {
     "pair": "pair_number", "row": "row", "col": "col",
     "valid_fraction": "valid_fraction", "weight": "weight",
@@ -168,9 +168,8 @@ def _make_table(chips: Chips, slot: Indices) -> xr.Dataset:
     order = np.argsort(slot)
     known = coords_alone(chips).rename(y="grid_y", x="grid_x").reset_coords()
     # Text of fixed length has no place in Zarr's specification yet.
-    known = known.assign(
-        {name: own.astype(object) for name, own in known.data_vars.items() if own.dtype.kind == "U"}
-    )
+    fixed = {name: own for name, own in known.variables.items() if own.dtype.kind == "U"}
+    known = known.assign({name: own.astype(object) for name, own in fixed.items()})
     columns = {name: getattr(chips, field) for field, name in COLUMNS.items()}
     columns["number"] = np.arange(len(chips))
     table = known.assign({name: ("chip", own[order]) for name, own in columns.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -30,7 +31,8 @@ def stream_batches(
     pixels : Pixels
         On disk.
     epochs : iterable of ndarray (n_batches, batch), intp
-        Slots of each batch; the chips of a chunk should come near each other.
+        Slots of each batch, with chips of one chunk side by side; those in batches far apart
+        hold their chunk in memory for as long.
     n_workers : int
         Threads that decode chunks; 0 decodes in the caller's.
     n_ahead : int, default 4
@@ -102,14 +104,16 @@ class _Chunks:
             for name, array in self._pixels.arrays.items()
         }
         number, within = np.divmod(batch, self._length)
-        for chunk in np.unique(number).tolist():
-            own = np.flatnonzero(number == chunk)
-            held = self._held[epoch, chunk].result()
+        borders = np.flatnonzero(np.diff(number)) + 1
+        for begin, end in pairwise([0, *borders.tolist(), len(batch)]):
+            key = epoch, int(number[begin])
+            held = self._held[key].result()
             for name, pixels in taken.items():
-                pixels[own] = held[name][within[own]]
-            self._left[epoch, chunk] -= len(own)
-            if not self._left[epoch, chunk]:
-                del self._held[epoch, chunk], self._left[epoch, chunk]
+                # "clip", as numpy would first copy to a buffer of its own otherwise.
+                np.take(held[name], within[begin:end], 0, pixels[begin:end], mode="clip")
+            self._left[key] -= end - begin
+            if not self._left[key]:
+                del self._held[key], self._left[key]
         return taken
 
     def close(self) -> None:

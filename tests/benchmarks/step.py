@@ -1,0 +1,120 @@
+"""The time of a training step with the loader, beside the same step on one repeated batch.
+
+A ResNet-18 a sensor at 96 px, bfloat16 and channels-last; the repeated batch is normalised and
+augmented anew at each step too. Steps of all kinds take turns in blocks, so that noise of a shared
+machine meets them alike.
+
+    python tests/benchmarks/step.py [--device cpu] [--batch 64] [--block 4] [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from disk import make_pairs
+
+from xcontrast.sampling.batches import Batch, find_same_ground
+from xcontrast.sampling.loader import Loader
+from xcontrast.sampling.statistics import Statistics, measure_statistics
+from xcontrast.training.methods.multimodal import Multimodal
+
+CHIP, VIEW = 128, 96
+
+
+def build_step(
+    statistics: dict[str, Statistics], device: torch.device
+) -> Callable[[Batch, int], None]:
+    """Give a whole training step: normalise, augment, project, loss, backward, update."""
+    torch.manual_seed(0)
+    n_bands = {name: len(own.mean) for name, own in statistics.items()}
+    method = Multimodal(
+        n_bands, encoder="resnet18", out_stride=16, n_hidden=512, n_projected=128, temperature=0.1
+    ).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)
+    scale = {
+        name: [torch.tensor(x, device=device).view(1, -1, 1, 1).float() for x in (s.mean, s.std)]
+        for name, s in statistics.items()
+    }
+
+    def step(batch: Batch, k: int) -> None:
+        ready = {
+            name: ((batch[name] - m) / s * batch[f"{name}_valid"], batch[f"{name}_valid"])
+            for name, (m, s) in scale.items()
+        }
+        seed = torch.Generator().manual_seed(k)
+        with torch.autocast(device.type, torch.bfloat16):
+            views = method.augment(ready, size=VIEW, scale=(0.25, 1.0), generator=seed)
+            same = find_same_ground(batch["location"], batch["footprint"])
+            loss = method.loss(method.project(views), same)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def endless(loader: Loader) -> Iterator[Batch]:
+    """Give epoch after epoch."""
+    while True:
+        yield from loader
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--block", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    device = torch.device(args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = make_pairs(2048)
+        chips = pairs.contrast.chips(size=CHIP, stride=CHIP // 2)
+        saved = chips.save(Path(folder) / "chips.zarr", progress=False)
+        options = {"batch_size": args.batch, "device": args.device}
+        loaders = {
+            "in memory": chips.loader(**options),
+            "from Zarr, as it goes": saved.loader(**options, resident=False),
+        }
+        report(loaders, args.block, args.rounds, device)
+
+
+def report(loaders: dict[str, Loader], block: int, rounds: int, device: torch.device) -> None:
+    """Time blocks of steps in turn and print their ratio."""
+    first = next(iter(loaders.values()))
+    step = build_step(measure_statistics(first, n_max=256), device)
+    one = next(iter(first))
+    sources: dict[str, Iterator[Batch]] = {"one repeated batch": itertools.repeat(one)}
+    sources |= {name: endless(loader) for name, loader in loaders.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sources}
+    for k in range(rounds + 1):
+        for name, batches in sources.items():
+            for i in range(block):
+                begin = time.perf_counter()
+                step(next(batches), i)
+                # The first round warms up: kernels, threads, the first batches.
+                if k:
+                    seconds[name].append(time.perf_counter() - begin)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
+    print(f"{device.type} {name}, {torch.get_num_threads()} threads, batch {len(one['chip'])}\n")
+    print("| step on | seconds, median | of the repeated batch |\n|---|---|---|")
+    base = np.median(seconds["one repeated batch"])
+    for source, own in seconds.items():
+        print(f"| {source} | {np.median(own):.4f} | {np.median(own) / base:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
