@@ -54,7 +54,8 @@ def test_a_chunk_is_needed_for_a_window_only(
     held = (
         (first[:, None] <= np.arange(len(order))) & (np.arange(len(order)) <= last[:, None])
     ).sum(0)
-    assert held.max() <= 1.5 * window + 1
+    # A little more at both ends, where the window stands still.
+    assert held.max() <= (1.5 * window + 2 if n_chunks >= 2 * window else n_chunks)
 
 
 def test_an_epoch_draws_by_weight_without_replacement() -> None:
