@@ -34,6 +34,22 @@ def _equal(one: xr.Dataset, two: xr.Dataset) -> None:
     assert left.coords.equals(right.coords)
 
 
+def _stop_after(patch: pytest.MonkeyPatch, limit: list[int]) -> list[tuple[str, int, int]]:
+    """Have the reading stop after so many blocks; gives what was read: sensor, group, row."""
+    read: list[tuple[str, int, int]] = []
+    real = gathering.read_blocks
+
+    def stopping(values, sensor, images, scale, groups):
+        for block in real(values, sensor, images, scale, groups):
+            if len(read) == limit[0]:
+                raise ConnectionError
+            read.append((sensor.name, block.group.start, block.row))
+            yield block
+
+    patch.setattr(gathering, "read_blocks", stopping)
+    return read
+
+
 @pytest.fixture
 def pairs() -> xr.Dataset:
     cube = planted_cube(96, n_times=3).copy(deep=True)
@@ -144,26 +160,16 @@ def test_a_stopped_call_goes_on(
 ) -> None:
     chips = xc.chips(pairs.chunk(pair=1), size=24, stride=16, min_valid=0.3)
     monkeypatch.setattr(reading, "BLOCK_BYTES", 96 * 96 * 2 * 2)
-    read: list[tuple[str, int]] = []
     limit = [4]
-    real = gathering.read_blocks
-
-    def stopping(values, sensor, images, scale, groups):
-        for block in real(values, sensor, images, scale, groups):
-            if len(read) == limit[0]:
-                raise ConnectionError
-            read.append((sensor.name, block.group.start))
-            yield block
-
-    monkeypatch.setattr(gathering, "read_blocks", stopping)
+    read = _stop_after(monkeypatch, limit)
     with pytest.raises(ConnectionError):
         chips.save(tmp_path / "chips.zarr", progress=False)
     assert not (tmp_path / "chips.zarr").exists()
-    assert read == [("s1", 0), ("s1", 1), ("s1", 2), ("s2", 0)]
+    assert read == [("s1", 0, 0), ("s1", 1, 0), ("s1", 2, 0), ("s2", 0, 0)]
     read.clear()
     limit[0] = -1
     saved = chips.save(tmp_path / "chips.zarr", progress=False)
-    assert read == [("s2", 1), ("s2", 2)] or read == [("s2", 0), ("s2", 1), ("s2", 2)]
+    assert read == [("s2", 1, 0), ("s2", 2, 0)]
     for i in range(0, len(chips), 5):
         _equal(chips[i].compute(), saved[i])
     # What another call began is not taken up.
@@ -174,6 +180,27 @@ def test_a_stopped_call_goes_on(
     limit[0] = -1
     few = chips[::2].save(tmp_path / "other.zarr", seed=1, progress=False)
     _equal(chips[4].compute(), few[2])
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5, 10, 14, 17])
+def test_a_call_stopped_within_an_image_reads_that_image_again(
+    pairs: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    chips = xc.chips(pairs.chunk(pair=1, y=32), size=24, stride=16, min_valid=0.3)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1)
+    limit = [stop]
+    read = _stop_after(monkeypatch, limit)
+    with pytest.raises(ConnectionError):
+        chips.save(tmp_path / "chips.zarr", progress=False)
+    assert {row for *_, row in read} <= {0, 32, 64}
+    before = {own[:2] for own in read}
+    read.clear()
+    limit[0] = -1
+    saved = chips.save(tmp_path / "chips.zarr", progress=False)
+    for i in range(len(chips)):
+        _equal(chips[i].compute(), saved[i])
+    # At most the one that was being read.
+    assert len(before & {own[:2] for own in read}) <= 1
 
 
 def test_saved_chips_can_be_saved_again(pairs: xr.Dataset, tmp_path: Path) -> None:
