@@ -80,8 +80,10 @@ def test_any_chunks_windows_gaps_and_block_sizes(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "BLOCK_BYTES", n_bytes)
         loaded = chips.load(progress=False)
-    for i in np.unique(np.linspace(0, len(chips) - 1, 12).astype(int)):
-        _equal(whole[int(i)], loaded[int(i)])
+    for i in np.unique(np.linspace(0, len(chips) - 1, 12).astype(int)).tolist():
+        _equal(whole[i], loaded[i])
+        seen = np.isfinite(whole[i].s1.values[0]) & np.isfinite(whole[i].s2.values[0])
+        assert chips.valid_fraction[i] == pytest.approx(seen.mean())
 
 
 def test_saved_chips_are_those_that_were_cut(pairs: xr.Dataset, tmp_path: Path) -> None:
@@ -294,3 +296,24 @@ def test_a_chip_of_nothing_is_kept(tmp_path: Path) -> None:
     empty = xc.chips(xc.pairs(cube.where(False).assign_attrs(cube.attrs)), size=16, min_valid=0)
     saved = empty.save(tmp_path / "chips.zarr", progress=False)
     assert np.isnan(saved[2].s2.values).all()
+
+
+def test_real_imagery_is_saved_and_comes_back(data_dir: Path, tmp_path: Path) -> None:
+    """A month of openEO netCDF, cloudy dates and all."""
+    bands = ["S1-SIGMA0-VV", "S1-SIGMA0-VH"]
+    s1 = xr.open_dataset(data_dir / "timeseries" / "s1_grd_2023-04.nc", chunks={"t": 1})
+    s2 = xr.open_dataset(data_dir / "timeseries" / "s2_l2a_2023-04.nc", chunks={"t": 1})
+    decibels = s1.assign({b: 20 * np.log10(s1[b].where(s1[b] > 0)) - 83 for b in bands})
+    april = xc.as_cube(s1=decibels, s2=s2, s2_scale=1e-4)
+    chips = april.contrast.pairs(tolerance="12h").contrast.chips(size=24, stride=12, min_valid=0.1)
+    saved = chips.save(tmp_path / "chips.zarr", progress=False)
+    assert len({*chips.pair.tolist()}) == 2  # The other four are clouds.
+    for i in range(0, len(chips), 9):
+        _equal(chips[i].compute(), saved[i])
+    batches = list(saved.loader(batch_size=16, resident=False))
+    assert len(batches) == len(chips) // 16
+    share = np.mean([float(batch["s2_valid"].mean()) for batch in batches])
+    assert share == pytest.approx(chips.valid_fraction.mean(), abs=0.05)
+    # Integers of the source come back as they were.
+    red = saved[0].s2.sel(s2_band="B04").values
+    np.testing.assert_array_equal(np.rint(red * 1e4), np.rint(chips[0].s2.sel(s2_band="B04") * 1e4))

@@ -181,8 +181,12 @@ def _strips(stored: xr.DataArray) -> list[slice]:
 
 def to_stored(values: npt.NDArray[Any], scale: float) -> Stored:
     """Give values as int16 steps; -32768 where they are not finite."""
-    steps = np.rint(values / np.float32(scale)).clip(STORED_NODATA + 1, 32_767)
-    return np.where(np.isfinite(values), steps, STORED_NODATA).astype(np.int16)
+    steps = np.asarray(values / np.float32(scale), np.float32)
+    np.clip(np.rint(steps, out=steps), STORED_NODATA + 1, 32_767, out=steps)
+    gaps = ~np.isfinite(values)
+    if gaps.any():
+        steps[gaps] = STORED_NODATA
+    return steps.astype(np.int16)
 
 
 def view_windows(images: Stored, size: int) -> Stored:
