@@ -33,6 +33,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +127,8 @@ def prepare_theirs(
     folder: Path, epochs: list[list[tuple[slice, slice, slice]]]
 ) -> Callable[[int], Iterator[dict[str, Any]]]:
     """Make what gives torchgeo's batches from closed files, with so many processes."""
-    try:
-        from torchgeo.datasets import RasterDataset, stack_samples
-        from torchgeo.samplers import GeoSampler
-    except ImportError as error:
-        raise SystemExit(f"torchgeo is missing ({error}): pip install torchgeo") from error
+    from torchgeo.datasets import RasterDataset, stack_samples
+    from torchgeo.samplers import GeoSampler
 
     class One(RasterDataset):
         filename_glob = "s1_*.tif"
@@ -226,6 +224,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
+    if find_spec("torchgeo") is None:
+        raise SystemExit("torchgeo is missing: pip install torchgeo")
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as name:
         write_rasters(Path(name))
