@@ -137,9 +137,10 @@ def simulate_and_map(
     with clock("open a lazy cube from the catalog"):
         grid = demo.truth.odc.geobox
         demo.cube = open_cube(geobox=grid, datetime="2023", source=catalog)
-    with clock("pair the sensors in time and cut chips"):
+    with clock("pair the sensors in time, cut chips and save them"):
         demo.pairs = pairs(demo.cube, tolerance="3D")
-        demo.chips = chips(demo.pairs, size=scale.chip_size, stride=scale.chip_stride)
+        cut = chips(demo.pairs, size=scale.chip_size, stride=scale.chip_stride)
+        demo.chips = cut.save(demo.out / "chips.zarr", seed=seed, progress=progress)
     options = PretrainOptions(seed=seed, crop_size=scale.crop_size, progress=progress)
     with clock("pretrain two encoders on the pairs, without labels"):
         demo.model = pretrain(

@@ -8,14 +8,15 @@ of 64, in the same shuffled order. Every batch is compared, pixel by pixel, befo
   DataLoader. It reads each window from its files every time (GDAL keeps decompressed blocks, by
   default up to 5 % of the memory), and gives float32 of the files' numbers without validity.
 - xcontrast: the same files by rioxarray and dask in chunks of 512, ``as_cube``, ``pairs``,
-  ``chips`` and ``store_chips``. Each block is read twice, for validity and for the pixels, and
+  ``chips`` and ``loader``. Each block is read twice, for validity and for the pixels, and
   never again: they stay in memory as int16, so they must fit there. A batch is float32 in the
-  sensors' units, and validity.
+  sensors' units, and validity, time and place of each sample.
 
 The first epoch begins with closed files: opening and reading are in it. The later epoch is the
 second of the same loader. Both sides read from the operating system's warm file cache; file
 handles, and GDAL's blocks with them, are dropped between measurements. One worker is the process
-itself. Two are two processes of the DataLoader, kept over epochs, or two threads of dask and torch.
+itself. Two are two processes of the DataLoader, kept over epochs, or two threads of dask and torch,
+one of which works ahead.
 The default cache of GDAL may hold all blocks of these rasters (350 MB); the small one, of 64 MB,
 stands for an archive that outgrows it, as a single Sentinel-2 tile of 10 bands (2.4 GB) often does.
 
@@ -50,7 +51,8 @@ from torch.utils.data import DataLoader
 
 import xcontrast as xc
 from xcontrast.sampling.chips import Chips
-from xcontrast.sampling.loader import BatchOrder, store_chips
+from xcontrast.sampling.loader import Loader
+from xcontrast.sampling.orders import Order
 
 SIDE, SIZE, BATCH, BLOCK = 2048, 96, 64, 512
 DATES = ("20230601", "20230606", "20230611")
@@ -104,16 +106,10 @@ def open_chips(folder: Path) -> Chips:
     return cube.contrast.pairs().contrast.chips(size=SIZE)
 
 
-def run_ours(chips: Chips, n_steps: int) -> Iterator[dict[str, tuple[torch.Tensor, torch.Tensor]]]:
-    """Read the pixels and give batches; epochs follow one another."""
-    store = store_chips(chips, progress=False)
-    for index in BatchOrder(len(store), BATCH, n_steps, 0):
-        yield store.cut(index)
-
-
-def ours(folder: Path, n_steps: int) -> Iterator[Any]:
-    """Give batches from closed files."""
-    yield from run_ours(open_chips(folder), n_steps)
+def ours(folder: Path, n_steps: int, n_workers: int = 0) -> Iterator[dict[str, torch.Tensor]]:
+    """Give batches from closed files; epochs follow one another."""
+    chips = open_chips(folder)
+    yield from Loader(chips, batch_size=BATCH, n_steps=n_steps, n_workers=n_workers, progress=False)
 
 
 def locate(chips: Chips, date: pd.Timestamp, i: int) -> tuple[slice, slice, slice]:
@@ -170,13 +166,13 @@ def prepare_theirs(
 def check_pixels(ours: Iterator[Any], theirs: Iterator[Any]) -> None:
     """Raise unless all batches hold the same pixels; Sentinel-1 is stored in steps of 0.01 dB."""
     for mine, other in zip(ours, theirs, strict=True):
-        (one, seen_one), (two, seen_two) = mine["s1"], mine["s2"]
+        one, two = mine["s1"], mine["s2"]
         image = other["image"]
         assert image.shape == (BATCH, 12, SIZE, SIZE), "another shape"
         assert image.dtype == one.dtype == two.dtype == torch.float32, "another dtype"
         assert (image[:, :2] - one).abs().max() < 0.00501, "Sentinel-1 differs"
         assert torch.equal(image[:, 2:], (two * 1e4).round()), "Sentinel-2 differs"
-        assert torch.minimum(seen_one, seen_two).all(), "a pixel is missing"
+        assert torch.minimum(mine["s1_valid"], mine["s2_valid"]).all(), "a pixel is missing"
 
 
 def time_epochs(batches: Iterator[Any]) -> list[float]:
@@ -192,7 +188,7 @@ def measure(folder: Path, rounds: int) -> list[tuple[str, int, int, list[float]]
     chips = open_chips(folder)
     per_epoch = len(chips) // BATCH
     times = pd.DatetimeIndex(chips.pairs["s1_time"].values)
-    order = torch.cat(list(BatchOrder(len(chips), BATCH, 2 * per_epoch, 0))).tolist()
+    order = [i for epoch in (0, 1) for i in Order(len(chips), BATCH).epoch(epoch).ravel().tolist()]
     windows = [locate(chips, times[chips.pair[i]], i) for i in order]
     n = per_epoch * BATCH
     theirs = prepare_theirs(folder, [windows[:n], windows[n:]])
@@ -208,7 +204,7 @@ def measure(folder: Path, rounds: int) -> list[tuple[str, int, int, list[float]]
                 rasterio.Env(GDAL_CACHEMAX=cache),
                 dask.config.set(scheduler=scheduler, num_workers=workers),
             ):
-                mine = time_epochs(ours(folder, 2 * per_epoch))
+                mine = time_epochs(ours(folder, 2 * per_epoch, workers - 1))
                 other = time_epochs(theirs(0 if workers == 1 else workers))
             seconds.setdefault(("torchgeo", workers, cache), []).append(other)
             seconds.setdefault(("xcontrast", workers, cache), []).append(mine)
