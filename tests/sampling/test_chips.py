@@ -154,6 +154,24 @@ def test_weights_are_the_means_of_windows_and_rule_how_often_they_come(cube: xr.
         assert chips.weight[i] == pytest.approx(own)
 
 
+def test_pairs_are_weighed_by_how_long_they_last() -> None:
+    """As the dual-encoder paper draws: a moment first, then the latest of both sensors."""
+    cube = planted_cube(32, n_times=4)
+    pairs = cube.contrast.pairs(match="paper", tolerance="20D")
+    days = pairs.duration.values / np.timedelta64(1, "D")
+    assert len(set(days)) > 1
+    chips = pairs.contrast.chips(size=16, weights=pairs.duration)
+    np.testing.assert_allclose(chips.weight, (days / days.max())[chips.pair], rtol=1e-6)
+    batches = [batch["chip"].numpy() for b in [chips.loader(batch_size=1)] for _ in range(400)
+               for batch in b]  # fmt: skip
+    drawn = np.bincount(chips.pair[np.concatenate(batches)], minlength=len(days))
+    assert drawn[days == 1].max() < drawn[days == 11].min() < drawn[days == 19].min()
+    none = xr.where(pairs.duration == pairs.duration.max(), 0, 1)
+    fewer = pairs.contrast.chips(size=16, weights=none)
+    assert len(fewer) == len(chips) - 4 * int((none == 0).sum())
+    assert f"{4 * int((none == 0).sum())} of no weight" in repr(fewer)
+
+
 def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
     cube = planted_cube(32, n_times=3).drop_vars("s1").copy(deep=True)
     cube["s2"][1, :, :16, :16] = np.nan
@@ -173,6 +191,8 @@ def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
         ({"within": xr.DataArray(np.ones((3, 3), bool))}, r"a bool DataArray \(y, x\) of 96 x 96"),
         ({"within": (0.0, 0.0, 0.1, 0.1)}, r"received 0 windows.*outside the area"),
         ({"weights": xr.DataArray(np.ones(3), dims="x")}, r"weights \(y, x\) of 96 x 96"),
+        ({"weights": xr.DataArray(np.ones(3), dims="pair")}, r"of 2 pairs.*received 3 from 1 to 1"),
+        ({"weights": xr.DataArray([0, -1], dims="pair")}, r"received 2 from -1 to 0"),
         ({"weights": xr.DataArray(np.full((96, 96), -1.0), dims=("y", "x"))}, r"0 or more"),
     ],
 )

@@ -11,7 +11,7 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.sampling.windows import Indices, sum_table, window_sum
 
-__all__ = ["choose_windows", "mark_area", "read_weights"]
+__all__ = ["choose_windows", "mark_area", "read_pair_weights", "read_weights"]
 
 
 def choose_windows(
@@ -149,8 +149,46 @@ def read_weights(pairs: xr.Dataset, weights: xr.DataArray) -> npt.NDArray[np.flo
             return values
     raise DataError(
         problem(
-            expected=f"weights (y, x) of {shape[0]} x {shape[1]} pixels, 0 or more",
+            expected=f"weights (y, x) of {shape[0]} x {shape[1]} pixels, or (pair), 0 or more",
             received=f"{type(weights).__name__} with {dict(getattr(weights, 'sizes', {}))}",
             do="make them on the grid: xr.where(land_cover == 80, 0.1, 1.0)",
+        )
+    )
+
+
+def read_pair_weights(pairs: xr.Dataset, weights: xr.DataArray | None) -> npt.NDArray[np.float32]:
+    """Read the weights of pairs.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        With the dim pair.
+    weights : DataArray (pair), optional
+        Numbers or times, 0 or more.
+
+    Returns
+    -------
+    ndarray (pair,), float32
+        In shares of the largest; 0 where unknown, 1 without weights.
+
+    Raises
+    ------
+    DataError
+        If they are of other pairs, negative, or all 0.
+    """
+    n = pairs.sizes["pair"]
+    if weights is None:
+        return np.ones(n, np.float32)
+    values = weights.values
+    if values.dtype.kind == "m":
+        values = values / np.timedelta64(1, "s")
+    values = np.nan_to_num(values.astype(float))
+    if len(values) == n and (values >= 0).all() and values.any():
+        return np.asarray(values / values.max(), np.float32)
+    raise DataError(
+        problem(
+            expected=f"weights of {n} pairs, 0 or more, not all 0",
+            received=f"{len(values)} from {values.min():g} to {values.max():g}",
+            do="take a coord of these pairs: weights=pairs.duration",
         )
     )

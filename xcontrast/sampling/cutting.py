@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.sampling.areas import choose_windows
+from xcontrast.sampling.areas import choose_windows, read_pair_weights
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.validity import measure_valid
 from xcontrast.sampling.windows import lay_windows
@@ -49,9 +49,10 @@ def chips(
     within : optional
         An area of interest: a box in degrees, a geometry, a GeoDataFrame, or a bool DataArray
         (y, x). Windows are kept of which at least half lies within.
-    weights : DataArray (y, x), optional
+    weights : DataArray (y, x) or (pair), optional
         How often the ground is to be seen, 0 or more: a chip is drawn by its window's mean, as
-        for less open sea. Windows of weight 0 are left out.
+        for less open sea. Or how often each pair is, numbers or times: ``pairs.duration`` of
+        ``match="paper"`` draws pairs as the paper draws moments. What weighs 0 is left out.
 
     Returns
     -------
@@ -73,12 +74,17 @@ def chips(
         "windows": len(row) * pairs.sizes["pair"],
         "covered": reached[0] * reached[1] / (lengths[0] * lengths[1]),
     }
-    kept, weight = choose_windows(pairs, row, col, size, within=within, weights=weights)
+    by_pair = tuple(getattr(weights, "dims", ())) == ("pair",)
+    of_pair = read_pair_weights(pairs, weights if by_pair else None)
+    kept, weight = choose_windows(
+        pairs, row, col, size, within=within, weights=None if by_pair else weights
+    )
     told["outside the area"] = int((~kept).sum()) * pairs.sizes["pair"]
     row, col, weight = row[kept], col[kept], weight[kept]
     valid = measure_valid(pairs, row, col, size)
-    pair, window = np.nonzero(valid >= min_valid)
-    told["too little valid"] = valid.size - len(pair)
+    pair, window = np.nonzero((valid >= min_valid) & (of_pair > 0)[:, None])
+    told["too little valid"] = int((valid < min_valid).sum())
+    told["of no weight"] = valid.size - len(pair) - told["too little valid"]
     if not len(pair):
         raise DataError(
             problem(
@@ -90,7 +96,14 @@ def chips(
             )
         )
     return Chips(
-        pairs, size, pair, row[window], col[window], valid[pair, window], weight[window], told
+        pairs=pairs,
+        size=size,
+        pair=pair,
+        row=row[window],
+        col=col[window],
+        valid_fraction=valid[pair, window],
+        weight=weight[window] * of_pair[pair],
+        told=told,
     )
 
 
