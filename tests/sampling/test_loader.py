@@ -115,10 +115,26 @@ def test_it_goes_on_exactly_where_it_was(saved: xc.Chips, resident: bool, stop: 
     assert _same(whole[stop:], begun) == 30 - stop
 
 
+def test_a_run_goes_on_where_there_is_more_memory(saved: xc.Chips) -> None:
+    """Begun from disk, it keeps that order in memory; the other way it cannot."""
+    begun = saved.loader(batch_size=24, seed=1, resident=False)
+    for _, _batch in zip(range(4), begun, strict=False):
+        pass
+    rest = saved.loader(batch_size=24, seed=1, resident=True)
+    rest.load_state_dict(begun.state_dict())
+    assert _same(begun, rest) > 3
+    assert _same(begun, rest) > 6
+    state = saved.loader(batch_size=24, seed=1, resident=True).state_dict()
+    with pytest.raises(DataError, match=r"received by_chunks=False \(here True\)"):
+        saved.loader(batch_size=24, seed=1, resident=False).load_state_dict(state)
+
+
 def test_a_state_of_something_else_is_refused(saved: xc.Chips) -> None:
     state = saved.loader(batch_size=24).state_dict()
     with pytest.raises(DataError, match=r"same chips, batches and seed; received batch_size=24"):
         saved.loader(batch_size=12).load_state_dict(state)
+    with pytest.raises(DataError, match=r"received chips=\d+ \(here \d+\)"):
+        saved.take(np.arange(len(saved))[::-1]).loader(batch_size=24).load_state_dict(state)
     with pytest.raises(DataError, match=r"received n_chips=.*build the loader as it was"):
         saved[:60].loader(batch_size=24).load_state_dict(state)
 

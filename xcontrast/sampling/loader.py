@@ -7,6 +7,7 @@ Letters: B batch, D dates (seasonal chips alone), C channels, S a chip's side.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,13 +77,14 @@ class Loader:
         on_disk = chips.pixels is not None and chips.pixels.chunk is not None
         hold = not on_disk or (resident if resident is not None else _fits(chips.n_bytes, device))
         self._store = store_chips(chips, progress=progress) if hold else None
+        self._by_chunks = not hold
         self.to(self._device)
         self._check_length()
 
     def _order(self) -> Order:
         """Give the order; which rank this is may be known only once training begins."""
         chunk, window, pixels = None, 1, self.chips.pixels
-        if self._store is None and pixels is not None and pixels.chunk:
+        if self._by_chunks and pixels is not None and pixels.chunk:
             chunk = pixels.slot // pixels.chunk
             chip_bytes = self.chips.n_bytes / len(self.chips)
             window = max(8, int(WINDOW_BYTES // (pixels.chunk * chip_bytes)))
@@ -155,9 +157,12 @@ class Loader:
         Raises
         ------
         DataError
-            If it is of other chips, another batch size, seed or number of devices: the order
-            would be another one.
+            If it is of other chips, another batch size, seed or number of devices, or if all was
+            in memory there and is not here: the order would be another one.
         """
+        if self.is_resident and self.chips.pixels is not None:
+            # What is in memory can be given in the order of what was read from disk.
+            self._by_chunks = bool(state.get("by_chunks"))
         own = self._identity()
         changed = [key for key in own if state.get(key) != own[key]]
         if changed:
@@ -173,8 +178,16 @@ class Loader:
     def _identity(self) -> dict[str, Any]:
         return {
             "n_chips": len(self.chips), "batch_size": self._batch_size, "seed": self._seed,
-            "n_ranks": _find_rank()[1], "resident": self.is_resident,
+            "n_ranks": _find_rank()[1], "n_dates": self._n_dates, "by_chunks": self._by_chunks,
+            "chips": self._digest(),
         }  # fmt: skip
+
+    def _digest(self) -> int:
+        """Tell apart what the order and the batches depend on."""
+        order = self._order()
+        arrays = [tensor.numpy() for tensor in self._facts.values()]
+        arrays += [known for known in (order.weights, order.chunk) if known is not None]
+        return zlib.crc32(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
 
     def __iter__(self) -> Iterator[Batch]:
         order = self._order()
