@@ -51,6 +51,10 @@ def test_real_pairs(data_dir: Path, tmp_path: Path) -> None:
     assert "1 pair, lag 67 hours" in told
     assert "6 pairs, 2 of them clear" in told
     assert "['2023-04-05', '2023-04-15']" in told
+    found = re.search(r"'s2_valid': \(8, 1, 24, 24\).*\n(\d+) batches an epoch, (\d+) chips", told)
+    assert found
+    assert int(found[1]) > 1
+    assert int(found[2]) > 0
 
 
 def test_real_flood(data_dir: Path, tmp_path: Path) -> None:
