@@ -218,7 +218,7 @@ def test_training_reads_as_it_goes_where_memory_is_short(
     from xcontrast.sampling import loader, saving
 
     resident = []
-    monkeypatch.setattr(loader, "_fits", lambda *_: resident.append(False) or False)
+    monkeypatch.setattr(loader, "fits", lambda *_: resident.append(False) or False)
     monkeypatch.setattr(saving, "CHUNK_BYTES", 8 * 32 * 32 * 4 * 2)
     cube = planted_cube(256, n_times=2).chunk(y=100, x=100)
     chips = xc.chips(xc.pairs(cube), size=32, stride=16).save(tmp_path / "chips.zarr")

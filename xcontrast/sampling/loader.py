@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from xcontrast.errors import DataError, problem
 from xcontrast.sampling.batches import Batch, describe_chips, to_values
 from xcontrast.sampling.chips import Chips
+from xcontrast.sampling.devices import find_rank, fits
 from xcontrast.sampling.orders import Order
 from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.resident import store_chips
@@ -75,7 +75,7 @@ class Loader:
         self._device = torch.device(device)
         self._facts = describe_chips(chips)
         on_disk = chips.pixels is not None and chips.pixels.chunk is not None
-        hold = not on_disk or (resident if resident is not None else _fits(chips.n_bytes, device))
+        hold = not on_disk or (resident if resident is not None else fits(chips.n_bytes, device))
         self._store = store_chips(chips, progress=progress) if hold else None
         self._by_chunks = not hold
         self.to(self._device)
@@ -90,7 +90,7 @@ class Loader:
             window = max(8, int(WINDOW_BYTES // (pixels.chunk * chip_bytes)))
         weights = self.chips.weight if np.ptp(self.chips.weight) > 0 else None
         return Order(
-            len(self.chips), self._batch_size, self._seed, weights, chunk, window, *_find_rank()
+            len(self.chips), self._batch_size, self._seed, weights, chunk, window, *find_rank()
         )
 
     def _check_length(self) -> None:
@@ -117,7 +117,7 @@ class Loader:
     def to(self, device: torch.device) -> Loader:
         """Make batches on another device from now on."""
         self._device = device
-        if self._store is not None and _fits(self._store.n_bytes, device):
+        if self._store is not None and fits(self._store.n_bytes, device):
             self._store = self._store.to(device)
         return self
 
@@ -178,7 +178,7 @@ class Loader:
     def _identity(self) -> dict[str, Any]:
         return {
             "n_chips": len(self.chips), "batch_size": self._batch_size, "seed": self._seed,
-            "n_ranks": _find_rank()[1], "n_dates": self._n_dates, "by_chunks": self._by_chunks,
+            "n_ranks": find_rank()[1], "n_dates": self._n_dates, "by_chunks": self._by_chunks,
             "chips": self._digest(),
         }  # fmt: skip
 
@@ -303,16 +303,3 @@ def _check(
 
 def _with_replacement(chips: Chips) -> bool:
     return bool(json.loads(chips.pairs.attrs.get("pairing", "{}")).get("replace", False))
-
-
-def _fits(n_bytes: int, device: str | torch.device) -> bool:
-    """Say whether pixels fit in half of what a device has free."""
-    if torch.device(device).type == "cuda":
-        return n_bytes < torch.cuda.mem_get_info(device)[0] / 2
-    return bool(n_bytes < psutil.virtual_memory().available / 2)
-
-
-def _find_rank() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

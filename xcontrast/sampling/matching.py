@@ -6,11 +6,49 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["choose_apart", "match_all", "match_latest", "match_nearest", "match_one_to_one"]
+__all__ = [
+    "choose_apart",
+    "match_all",
+    "match_latest",
+    "match_nearest",
+    "match_one_to_one",
+    "match_times",
+]
 
 Times = npt.NDArray[np.datetime64]
 Indices = npt.NDArray[np.intp]
 Matches = tuple[Indices, Indices]
+
+
+def match_times(
+    times: Times, candidates: Times, *, limit: pd.Timedelta, rule: str
+) -> tuple[Indices, Indices, npt.NDArray[np.timedelta64] | None]:
+    """Match times by one of the rules.
+
+    Parameters
+    ----------
+    times : ndarray (n,), datetime64
+        Of Sentinel-2.
+    candidates : ndarray (m,), datetime64
+        Of Sentinel-1.
+    limit : Timedelta
+        Tolerance, or window, inclusive.
+    rule : {"nearest", "one-to-one", "all", "paper"}
+        As for :func:`xcontrast.pairs`.
+
+    Returns
+    -------
+    tuple of ndarray (k,)
+        Indices into `times` and into `candidates`; with "paper", for how long each pair is the
+        latest, else None.
+    """
+    if rule == "paper":
+        return match_latest(times, candidates, window=limit)
+    if rule == "all":
+        return *match_all(times, candidates, tolerance=limit), None
+    if rule == "one-to-one":
+        return *match_one_to_one(times, candidates, tolerance=limit), None
+    return *match_nearest(times, candidates, tolerance=limit), None
 
 
 def match_nearest(times: Times, candidates: Times, *, tolerance: pd.Timedelta) -> Matches:

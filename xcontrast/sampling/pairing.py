@@ -10,13 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.sampling.matching import (
-    Indices,
-    match_all,
-    match_latest,
-    match_nearest,
-    match_one_to_one,
-)
+from xcontrast.sampling.matching import match_times
+from xcontrast.sampling.orbits import keep_orbit
 from xcontrast.sampling.seasons import pair_seasons
 from xcontrast.sampling.validity import keep_valid
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
@@ -129,7 +124,7 @@ def pairs(
         limit = _read_span(tolerance, "tolerance")
         _check_sensors(cube)
         if orbit is not None and not collection:
-            cube, told = _keep_orbit(cube, orbit, limit, match)
+            cube, told = keep_orbit(cube, orbit, limit, match)
             facts |= told
         matched = _stack_collection(cube, limit) if collection else _match_cube(cube, limit, match)
         facts |= {
@@ -229,56 +224,9 @@ def _drop_cloudy(cube: xr.Dataset, max_cloud: float) -> tuple[xr.Dataset, int]:
     return cube.isel({S2.time: clear}), int((~clear).sum())
 
 
-def _keep_orbit(
-    cube: xr.Dataset, orbit: str | int, limit: pd.Timedelta, match: str
-) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Keep the passes of one direction or relative orbit."""
-    name = "s1_orbit_state" if orbit in ("ascending", "descending") else "s1_relative_orbit"
-    known = cube[name].values if name in cube.coords else np.array([])
-    chosen = _best_orbit(cube, limit, match) if orbit == "same" and len(known) else orbit
-    own = known == chosen
-    if not own.any():
-        raise DataError(
-            problem(
-                expected="orbit 'ascending', 'descending', 'same' or a relative orbit of the cube",
-                received=f"{orbit!r}, while {name} is {sorted(set(known.tolist())) or 'not there'}",
-                do="choose one of those, or leave it out",
-            )
-        )
-    told = {"orbit": str(chosen), "rejected_by_orbit": int((~own).sum())}
-    return cube.isel({S1.time: own}), told
-
-
-def _best_orbit(cube: xr.Dataset, limit: pd.Timedelta, match: str) -> int:
-    """Give the relative orbit with the most pairs; of several, the one with the least lags."""
-    orbits = cube["s1_relative_orbit"].values
-    t1, t2 = cube[S1.time].values, cube[S2.time].values
-
-    def rank(orbit: int) -> tuple[int, float, int]:
-        own = t1[orbits == orbit]
-        i2, i1, _ = _match(t2, own, limit, match)
-        lags = np.abs(own[i1] - t2[i2]) / np.timedelta64(1, "s")
-        return -len(i2), float(lags.mean()) if len(i2) else 0.0, int(orbit)
-
-    return min((int(orbit) for orbit in np.unique(orbits)), key=rank)
-
-
-def _match(
-    t2: np.ndarray[Any, Any], t1: np.ndarray[Any, Any], limit: pd.Timedelta, match: str
-) -> tuple[Indices, Indices, np.ndarray[Any, Any] | None]:
-    """Match Sentinel-2 with Sentinel-1 times by a rule."""
-    if match == "paper":
-        return match_latest(t2, t1, window=limit)
-    if match == "all":
-        return *match_all(t2, t1, tolerance=limit), None
-    if match == "one-to-one":
-        return *match_one_to_one(t2, t1, tolerance=limit), None
-    return *match_nearest(t2, t1, tolerance=limit), None
-
-
 def _match_cube(cube: xr.Dataset, limit: pd.Timedelta, match: str) -> xr.Dataset:
     t1, t2 = cube[S1.time].values, cube[S2.time].values
-    i2, i1, durations = _match(t2, t1, limit, match)
+    i2, i1, durations = match_times(t2, t1, limit=limit, rule=match)
     if not len(i2):
         gap = np.abs(t1[:, None] - t2[None]).min() if len(t1) and len(t2) else None
         nearest = f"the nearest are {pd.Timedelta(gap)} apart" if gap is not None else "none at all"
