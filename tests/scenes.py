@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xcontrast.sensors import S2
+
 
 def smooth(rng: np.random.Generator, n: int, length: float) -> np.ndarray:
     """Give a field of unit variance with a correlation length in pixels, periodic."""
@@ -45,3 +47,23 @@ def planted_cube(
         y=5_000_000 - 10 * np.arange(n) - 5.0, x=500_000 + 10 * np.arange(n) + 5.0
     )
     return cube.rio.write_crs(32632)
+
+
+def imagery_pairs(side: int, *, n_dates: int) -> xr.Dataset:
+    """Give pairs of both sensors: smooth fields and noise, that compress about as imagery does."""
+    rng = np.random.default_rng(0)
+    field = smooth(rng, side, 6).astype("float32")
+    one = -12 + 2 * field + rng.normal(0, 1.5, (n_dates, 2, side, side)).astype("float32")
+    tilt = rng.normal(1, 0.3, (n_dates, 10, 1, 1)).astype("float32")
+    two = 0.2 + 0.04 * tilt * field + rng.normal(0, 0.004, (n_dates, 10, side, side))
+    times = np.datetime64("2023-01-01", "ns") + np.arange(n_dates) * np.timedelta64(5, "D")
+    return xr.Dataset(
+        {
+            "s1": (("pair", "s1_band", "y", "x"), one, {"units": "dB"}),
+            "s2": (("pair", "s2_band", "y", "x"), two.astype("float32"), {"units": "1"}),
+        },
+        {
+            "s1_time": ("pair", times), "s2_time": ("pair", times),
+            "s1_band": np.array(["vv", "vh"], object), "s2_band": np.array(S2.bands, object),
+        },
+    )  # fmt: skip

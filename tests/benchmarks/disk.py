@@ -12,6 +12,7 @@ import argparse
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 import time
 import warnings
@@ -22,37 +23,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import xarray as xr
 
 import xcontrast as xc
 from xcontrast.sampling.orders import Order
 from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.stream import stream_batches
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scenes import imagery_pairs
+
 DATES, SIZE, BATCH = 4, 96, 64
-
-
-def make_pairs(side: int) -> xr.Dataset:
-    """Give pairs of both sensors: smooth fields and noise, that compress about as imagery does."""
-    from scipy.ndimage import gaussian_filter
-
-    rng = np.random.default_rng(0)
-    field = gaussian_filter(rng.normal(size=(side, side)), 6, mode="wrap").astype("float32")
-    field /= field.std()
-    one = -12 + 2 * field + rng.normal(0, 1.5, (DATES, 2, side, side)).astype("float32")
-    tilt = rng.normal(1, 0.3, (DATES, 10, 1, 1)).astype("float32")
-    two = 0.2 + 0.04 * tilt * field + rng.normal(0, 0.004, (DATES, 10, side, side))
-    times = np.datetime64("2023-01-01", "ns") + np.arange(DATES) * np.timedelta64(5, "D")
-    return xr.Dataset(
-        {
-            "s1": (("pair", "s1_band", "y", "x"), one, {"units": "dB"}),
-            "s2": (("pair", "s2_band", "y", "x"), two.astype("float32"), {"units": "1"}),
-        },
-        {
-            "s1_time": ("pair", times), "s2_time": ("pair", times),
-            "s1_band": np.array(["vv", "vh"], object), "s2_band": np.array(xc.S2.bands, object),
-        },
-    )  # fmt: skip
 
 
 def forget(store: Path) -> None:
@@ -151,7 +132,7 @@ def main() -> None:
 def measure(store: Path, side: int, rounds: int) -> None:
     """Save chips, then read them every way."""
     begin = time.perf_counter()
-    chips = make_pairs(side).contrast.chips(size=SIZE).save(store, progress=False)
+    chips = imagery_pairs(side, n_dates=DATES).contrast.chips(size=SIZE).save(store, progress=False)
     seconds = time.perf_counter() - begin
     pixels, window = chips.pixels, chips.loader(batch_size=BATCH, resident=False)._order().window
     on_disk = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())

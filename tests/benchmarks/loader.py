@@ -9,38 +9,25 @@ what is made of them on the device (validity, units, float32).
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
 
-import xcontrast as xc
 from xcontrast.sampling.batches import to_values
 from xcontrast.sampling.orders import Order
 from xcontrast.sampling.resident import ChipStore, store_chips
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scenes import imagery_pairs
+
 SIDE, DATES, SIZE, BATCH = 1024, 4, 96, 64
-
-
-def make_pairs() -> xr.Dataset:
-    """Give pairs of both sensors in memory, as read from a cube."""
-    rng = np.random.default_rng(0)
-    one = rng.normal(-12, 3, (DATES, 2, SIDE, SIDE)).astype("float32")
-    two = rng.random((DATES, 10, SIDE, SIDE), dtype="float32")
-    times = np.datetime64("2023-01-01", "ns") + np.arange(DATES) * np.timedelta64(5, "D")
-    return xr.Dataset(
-        {
-            "s1": (("pair", "s1_band", "y", "x"), one, {"units": "dB"}),
-            "s2": (("pair", "s2_band", "y", "x"), two, {"units": "1"}),
-        },
-        {
-            "s1_time": ("pair", times), "s2_time": ("pair", times),
-            "s1_band": np.array(["vv", "vh"], object), "s2_band": np.array(xc.S2.bands, object),
-        },
-    )  # fmt: skip
 
 
 def bare_loop(store: ChipStore, order: list[torch.Tensor]) -> Callable[[], None]:
@@ -121,7 +108,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    pairs = make_pairs()
+    pairs = imagery_pairs(SIDE, n_dates=DATES)
     chips = pairs.contrast.chips(size=SIZE, stride=SIZE // 2)
     store = store_chips(chips, progress=False)
     order = [torch.from_numpy(batch) for batch in Order(len(store), BATCH).epoch(0)]

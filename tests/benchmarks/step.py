@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import platform
+import sys
 import tempfile
 import time
 import warnings
@@ -20,12 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from disk import make_pairs
 
 from xcontrast.sampling.batches import Batch, find_same_ground
 from xcontrast.sampling.loader import Loader
 from xcontrast.sampling.statistics import Statistics, measure_statistics
 from xcontrast.training.methods.multimodal import Multimodal
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scenes import imagery_pairs
 
 CHIP, VIEW = 128, 96
 
@@ -81,7 +85,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     device = torch.device(args.device)
     with tempfile.TemporaryDirectory() as folder:
-        pairs = make_pairs(2048)
+        pairs = imagery_pairs(2048, n_dates=4)
         chips = pairs.contrast.chips(size=CHIP, stride=CHIP // 2)
         saved = chips.save(Path(folder) / "chips.zarr", progress=False)
         options = {"batch_size": args.batch, "device": args.device}

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -21,6 +22,7 @@ from torch import Tensor
 from xcontrast.sampling.batches import Batch, find_same_ground
 from xcontrast.sampling.loader import Loader
 from xcontrast.sampling.statistics import Statistics
+from xcontrast.training.checkpoints import Keeper
 from xcontrast.training.methods.multimodal import Multimodal
 from xcontrast.training.monitor import (
     check_health,
@@ -55,6 +57,8 @@ def train(
     max_steps: int,
     crop_size: int,
     options: PretrainOptions,
+    folder: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> Run:
     """Train a method in place.
 
@@ -70,6 +74,10 @@ def train(
         Steps, pixels a side of a view.
     options : PretrainOptions
         The rest.
+    folder : Path, optional
+        Where checkpoints are kept, every ``options.checkpoint_seconds``; none without it.
+    checkpoint : Path, optional
+        Of the same run, to go on from.
 
     Returns
     -------
@@ -82,7 +90,8 @@ def train(
     """
     accelerator = _choose_accelerator(options.device)
     precision = _choose_precision(options.precision, accelerator)
-    task = _Task(method, loader, held, statistics, max_steps, crop_size, options)
+    keeper = Keeper(folder, options.checkpoint_seconds) if folder is not None else None
+    task = _Task(method, loader, held, statistics, max_steps, crop_size, options, keeper)
     with _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator=accelerator,
@@ -100,13 +109,14 @@ def train(
         interrupted = False
         try:
             if max_steps:
-                trainer.fit(task, train_dataloaders=loader)
+                # Our own checkpoint: tensors, numbers and text.
+                trainer.fit(task, loader, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:
             # How Lightning ends `fit` on Ctrl-C: the model so far is what the person wants.
             if not trainer.interrupted:
                 raise
             interrupted = True
-        seconds = time.perf_counter() - started
+        seconds = task.seconds_before + time.perf_counter() - started
     task.move()
     method.eval()
     held_out = task.evaluate()
@@ -141,9 +151,11 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
         max_steps: int,
         crop_size: int,
         options: PretrainOptions,
+        keeper: Keeper | None,
     ) -> None:
         super().__init__()
         self.method = method
+        self._keeper = keeper
         self._loaders = loader, held
         self._statistics = statistics
         self._max_steps = max_steps
@@ -151,6 +163,9 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
         self._options = options
         self._eval_every = options.eval_every or max(1, max_steps // 20)
         self.rows: list[dict[str, Any]] = []
+        self.seconds_before = 0.0
+        """Spent on steps before this call, where it goes on from a checkpoint."""
+        self._started = time.perf_counter()
 
     def move(self) -> None:
         """Have batches made on the device, and the encoders in channels-last order."""
@@ -161,9 +176,19 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
     def on_fit_start(self) -> None:
         self.move()
 
-    def training_step(self, batch: Batch, step: int) -> Tensor:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["rows"] = self.rows
+        checkpoint["seconds"] = self.seconds_before + time.perf_counter() - self._started
+        checkpoint["random"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.rows = checkpoint["rows"]
+        self.seconds_before = checkpoint["seconds"]
+        torch.set_rng_state(checkpoint["random"])
+
+    def training_step(self, batch: Batch, _number: int) -> Tensor:
         # Crops are a function of seed and step, so that a run can be repeated and resumed.
-        generator = torch.Generator().manual_seed(_mix(self._options.seed, step))
+        generator = torch.Generator().manual_seed(_mix(self._options.seed, self.global_step))
         views = self.method.augment(
             self._normalise(batch),
             size=self._crop_size,
@@ -175,8 +200,8 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
         self.log("loss", loss.detach(), prog_bar=True, batch_size=len(same_ground))
         return loss
 
-    def on_train_batch_end(self, outputs: Any, _batch: Batch, batch_idx: int) -> None:
-        step = batch_idx + 1
+    def on_train_batch_end(self, outputs: Any, _batch: Batch, _number: int) -> None:
+        step = self.global_step
         loss = float(outputs["loss"])
         row: dict[str, Any] = {"step": step, "loss": loss}
         check_health(loss, None, step)
@@ -185,6 +210,8 @@ class _Task(lightning.LightningModule):  # type: ignore[misc]
             check_health(loss, row["feature_std"], step)
             self.log("recall@1", row["recall_at_1"], prog_bar=True, batch_size=1)
         self.rows.append(row)
+        if self._keeper is not None:
+            self._keeper.keep(self.trainer)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

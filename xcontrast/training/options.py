@@ -53,6 +53,8 @@ class PretrainOptions:
     """Of the encoders; auto is bfloat16 where the device computes in it, float32 elsewhere."""
     device: str = "auto"
     """auto is the first GPU if there is one, else the CPU."""
+    checkpoint_seconds: float = 300.0
+    """Least time between two checkpoints in `out`: what a run that is killed loses at most."""
     seed: int = 0
     """Of weights, order, crops and the held-out ground."""
     progress: bool = True
@@ -74,6 +76,7 @@ class PretrainOptions:
                 "chip_size": self.chip_size >= 16,
                 "val_fraction": 0 < self.val_fraction < 1,
                 "eval_every": self.eval_every is None or self.eval_every > 0,
+                "checkpoint_seconds": self.checkpoint_seconds >= 0,
                 "precision": self.precision in ("auto", "32", "bf16"),
             }.items()
             if not good

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
 
 from xcontrast.errors import DataError, TrainingError, problem
 from xcontrast.folders import claim_folder
-from xcontrast.model import Card, Model, SensorCard, write_model
+from xcontrast.model import Card, Model, write_model
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.pairing import pairs
 from xcontrast.sampling.saving import is_saved, load_chips, partial_of
 from xcontrast.sensors import SENSORS
+from xcontrast.training.facts import describe_run, describe_sensors, describe_training
 from xcontrast.training.options import PretrainOptions
 from xcontrast.version import __version__
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from xcontrast.sampling.statistics import Statistics
-    from xcontrast.training.loop import Run
 
 __all__ = ["pretrain"]
 
 SMALLEST_BATCH = 8
 CHIPS = "chips.zarr"
 """In the folder of a model: what it was trained on, where that was lazy."""
+STOPPED = ("checkpoint.ckpt", "run.json", ".checkpoint.ckpt.partial", ".run.json.partial")
+"""In the folder of a model that is still to be: where its run stands."""
 
 
 def pretrain(
@@ -80,12 +80,14 @@ def pretrain(
     Returns
     -------
     Model
-        Written to `out`. Ctrl-C ends training early and returns the model so far.
+        Written to `out`. Ctrl-C ends training early and returns the model so far. A run that was
+        killed goes on from its last checkpoint in `out`, to the step, when it is called again.
 
     Raises
     ------
     DataError
-        If there are no pairs or no valid chips, or an option is out of range.
+        If there are no pairs or no valid chips, an option is out of range, or another run was
+        begun in `out`.
     TrainingError
         If there are fewer chips than a batch, the loss is not finite, or the features collapse.
     ModelError
@@ -100,7 +102,7 @@ def pretrain(
         raise DataError(
             problem(expected="method 'multimodal'", received=repr(method), do="leave it out")
         )
-    begun = (CHIPS, partial_of(Path(CHIPS)).name)
+    begun = (CHIPS, partial_of(Path(CHIPS)).name, *STOPPED)
     target = None if out is None else claim_folder(out, but=begun)
     windows = _as_chips(obj, options)
     # What cannot be trained on is refused before anything is read.
@@ -112,14 +114,23 @@ def pretrain(
         if folder is None and cache:
             folder = Path(stack.enter_context(TemporaryDirectory(dir=_cache_root())))
         windows = _bring_near(windows, folder if cache else None, options)
-        card, weights, history = _train(windows, method, encoder, steps, size, options)
+        card, weights, history = _train(windows, method, encoder, steps, size, target, options)
     if target is None:
         target = Path(mkdtemp(dir=_cache_root()))
-    return write_model(target, card, weights, history=history)
+    model = write_model(target, card, weights, history=history)
+    for name in STOPPED:
+        (target / name).unlink(missing_ok=True)
+    return model
 
 
 def _train(
-    windows: Chips, method: str, encoder: str, steps: int, size: int, options: PretrainOptions
+    windows: Chips,
+    method: str,
+    encoder: str,
+    steps: int,
+    size: int,
+    folder: Path | None,
+    options: PretrainOptions,
 ) -> tuple[Card, dict[str, Tensor], pd.DataFrame]:
     """Train on chips whose pixels are at hand."""
     # torch and Lightning take seconds to import: only now is it sure that they are needed.
@@ -128,6 +139,7 @@ def _train(
     from xcontrast.nn.encoders import measure_levels
     from xcontrast.sampling.loader import Loader
     from xcontrast.sampling.statistics import measure_statistics
+    from xcontrast.training.checkpoints import find_checkpoint
     from xcontrast.training.loop import train
     from xcontrast.training.methods.multimodal import Multimodal
     from xcontrast.training.monitor import choose_watched
@@ -137,6 +149,11 @@ def _train(
     loader = Loader(train_chips, batch_size=size, n_steps=steps, seed=seed, progress=progress)
     held = Loader(choose_watched(held_chips, seed=seed), batch_size=1, progress=progress)
     statistics = measure_statistics(loader, seed=seed)
+    checkpoint = None
+    if folder is not None and steps:
+        called = {"method": method, "encoder": encoder, "steps": steps, "batch_size": size}
+        told = describe_run(train_chips, statistics, options, **called)
+        checkpoint = find_checkpoint(folder, told)
     n_bands = {s.name: windows.pairs.sizes[s.band] for s in windows.sensors}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -157,6 +174,8 @@ def _train(
             max_steps=steps,
             crop_size=options.crop_size or _choose_crop(windows.size),
             options=options,
+            folder=folder,
+            checkpoint=checkpoint,
         )
     card = Card(
         method=method,
@@ -165,8 +184,8 @@ def _train(
         levels=tuple(asdict(level) for level in levels),
         n_hidden=options.n_hidden,
         n_projected=options.n_projected,
-        sensors=_sensor_cards(windows, statistics),
-        training=_facts(windows, train_chips, held_chips, size, options, run),
+        sensors=describe_sensors(windows, statistics),
+        training=describe_training(windows, train_chips, held_chips, size, options, run),
         xcontrast=__version__,
     )
     return card, network.state(), run.history
@@ -243,62 +262,6 @@ def _choose_steps(max_steps: int | None, n_chips: int, batch_size: int) -> int:
 
 def _choose_crop(chip_size: int) -> int:
     return max(16, chip_size * 3 // 4 // 16 * 16)
-
-
-def _sensor_cards(windows: Chips, statistics: Mapping[str, Statistics]) -> dict[str, SensorCard]:
-    cards = {}
-    for sensor in windows.sensors:
-        cards[sensor.name] = SensorCard(
-            bands=tuple(map(str, windows.pairs[sensor.band].values)),
-            units=windows.units(sensor),
-            gsd=_pixel_size(windows.pairs, sensor.gsd),
-            mean=statistics[sensor.name].mean,
-            std=statistics[sensor.name].std,
-        )
-    return cards
-
-
-def _pixel_size(pairs: xr.Dataset, default: float) -> float:
-    x = pairs.coords.get("x")
-    if x is None or x.size < 2 or "spatial_ref" not in pairs.coords:
-        return default
-    step = float(abs(x[1] - x[0]))
-    return step if step > 0.1 else default  # Degrees: keep the sensor's own.
-
-
-def _facts(
-    windows: Chips,
-    train_chips: Chips,
-    held_chips: Chips,
-    batch_size: int,
-    options: PretrainOptions,
-    run: Run,
-) -> dict[str, Any]:
-    import lightning
-    import timm
-    import torch
-
-    dates = {
-        s.time: [str(t)[:10] for t in np.sort(windows.pairs[s.time].values.ravel())[[0, -1]]]
-        for s in windows.sensors
-        if s.time in windows.pairs.coords
-    }
-    return {
-        "steps": run.steps,
-        "interrupted": run.interrupted,
-        "batch_size": batch_size,
-        "n_pairs": int(windows.pairs.sizes["pair"]),
-        "n_train_chips": len(train_chips),
-        "n_held_out_chips": len(held_chips),
-        "chip_size": windows.size,
-        "dates": dates,
-        "held_out": run.held_out,
-        "seconds": round(run.seconds, 1),
-        "device": run.device,
-        "precision": run.precision,
-        "options": asdict(options),
-        "versions": {m.__name__: m.__version__ for m in (torch, timm, lightning)},
-    }
 
 
 def _cache_root() -> Path:

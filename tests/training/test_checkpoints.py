@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from scenes import planted_cube
+
+import xcontrast as xc
+from xcontrast.errors import DataError
+
+QUICK = xc.PretrainOptions(chip_size=32, progress=False, checkpoint_seconds=0, eval_every=4)
+STEPS = 14
+
+SCRIPT = f"""
+    import sys
+    import xcontrast as xc
+    chips = xc.load_chips(sys.argv[1])
+    options = xc.PretrainOptions(
+        chip_size=32, progress=False, checkpoint_seconds=0, eval_every=4
+    )
+    xc.pretrain(chips, max_steps={STEPS}, batch_size=16, out=sys.argv[2], options=options)
+"""
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory: pytest.TempPathFactory) -> xc.Chips:
+    cut = xc.chips(xc.pairs(planted_cube(256, n_times=2)), size=32, stride=16)
+    return cut.save(tmp_path_factory.mktemp("data") / "chips.zarr", progress=False)
+
+
+def _kill_midway(chips: xc.Chips, out: Path) -> None:
+    """Begin a run in a process of its own and kill it after some checkpoints."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), chips.pixels.place, str(out)]
+    )
+    deadline = time.monotonic() + 120
+    seen = set()
+    while len(seen) < 4:
+        assert run.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        checkpoint = out / "checkpoint.ckpt"
+        if checkpoint.exists():
+            seen.add(checkpoint.stat().st_mtime_ns)
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+
+
+def test_a_killed_run_goes_on_to_the_bit(chips: xc.Chips, tmp_path: Path) -> None:
+    call = {"max_steps": STEPS, "batch_size": 16, "options": QUICK}
+    whole = xc.pretrain(chips, out=tmp_path / "whole", **call)
+    out = tmp_path / "killed"
+    _kill_midway(chips, out)
+    assert not (out / "card.json").exists()
+    resumed = xc.pretrain(chips, out=out, **call)
+    one, two = (load_file(m.path / "weights.safetensors") for m in (whole, resumed))
+    assert all(np.array_equal(one[k], two[k]) for k in one)
+    assert whole.history.equals(resumed.history)
+    assert list(resumed.history.step) == list(range(1, STEPS + 1))
+    assert resumed.card.training["held_out"] == whole.card.training["held_out"]
+    assert resumed.card.training["steps"] == STEPS
+    assert sorted(p.name for p in out.iterdir()) == [
+        "card.json", "history.csv", "weights.safetensors",
+    ]  # fmt: skip
+
+
+def test_another_run_does_not_take_it_up(
+    chips: xc.Chips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xcontrast.training import loop
+
+    def stop(*_args, **_options):
+        raise RuntimeError("stopped")
+
+    call = {"max_steps": STEPS, "batch_size": 16, "out": tmp_path / "m"}
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            xc.pretrain(chips, options=QUICK, **call)
+    run = json.loads((tmp_path / "m" / "run.json").read_text())
+    assert run["steps"] == STEPS
+    other = xc.PretrainOptions(chip_size=32, progress=False, eval_every=4, temperature=0.5)
+    with pytest.raises(DataError, match=r"another one: temperature=0\.5 \(there 0\.1\)\. Do this"):
+        xc.pretrain(chips, options=other, **call)
+    with pytest.raises(DataError, match=r"another one: steps=15 \(there 14\)"):
+        xc.pretrain(chips, options=QUICK, **{**call, "max_steps": STEPS + 1})
