@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from children import send_batches, train_rank
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import planted_cube
@@ -272,6 +273,11 @@ def test_options_out_of_range(chips: xc.Chips, options: dict, message: str) -> N
         chips.loader(**options)
 
 
+def _own_threads() -> list[str]:
+    names = ("xcontrast-batch", "xcontrast-chunk")
+    return [t.name for t in threading.enumerate() if t.name.startswith(names)]
+
+
 def test_an_error_while_reading_ahead_reaches_the_caller(
     saved: xc.Chips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,17 +289,17 @@ def test_an_error_while_reading_ahead_reaches_the_caller(
     monkeypatch.setattr(Pixels, "read", fail)
     with pytest.raises(SourceError, match="the disk is gone"):
         next(iter(loader))
-    assert not [t for t in threading.enumerate() if t.name.startswith("xcontrast")]
+    assert not _own_threads()
 
 
 def test_a_pass_that_is_left_leaves_no_thread(saved: xc.Chips) -> None:
     loader = saved.loader(batch_size=16, resident=False)
     batches = iter(loader)
     next(batches)
-    assert [t for t in threading.enumerate() if t.name.startswith("xcontrast")]
+    assert _own_threads()
     batches.close()
     deadline = time.monotonic() + 5
-    while [t for t in threading.enumerate() if t.name.startswith("xcontrast")]:
+    while _own_threads():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -320,12 +326,6 @@ def test_what_comes_next_is_made_while_this_is_used() -> None:
     assert both < 0.85 * (time.perf_counter() - begin)
 
 
-def _send_batches(path: str, answers: multiprocessing.Queue, begin: int) -> None:
-    loader = xc.load_chips(path).loader(batch_size=16, seed=2, resident=False)
-    loader.step = begin
-    answers.put([batch["chip"].tolist() for batch in loader])
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_no_deadlock_in_processes_after_zarr_and_dask(saved: xc.Chips, method: str) -> None:
     """Threads of zarr, dask and torch run already when the children begin."""
@@ -334,7 +334,7 @@ def test_no_deadlock_in_processes_after_zarr_and_dask(saved: xc.Chips, method: s
     here = [batch["chip"].tolist() for batch in saved.loader(batch_size=16, seed=2, resident=False)]
     context = multiprocessing.get_context(method)
     answers = context.Queue()
-    children = [context.Process(target=_send_batches, args=(place, answers, 0)) for _ in range(2)]
+    children = [context.Process(target=send_batches, args=(place, answers, 0)) for _ in range(2)]
     for child in children:
         child.start()
     try:
@@ -357,27 +357,12 @@ def test_inside_a_torch_data_loader(saved: xc.Chips) -> None:
     assert _same(there, here) == len(here)
 
 
-def _train_rank(rank: int, folder: str, answers: multiprocessing.Queue) -> None:
-    import torch.distributed as dist
-
-    store = f"file://{folder}/rendezvous"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    chips = xc.load_chips(f"{folder}/chips.zarr")
-    got = {}
-    for resident in (True, False):
-        loader = chips.loader(batch_size=8, seed=4, resident=resident)
-        got[resident] = [[b["chip"].tolist() for b in loader] for _ in range(2)]
-    answers.put((rank, got))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
 def test_ranks_of_a_process_group_get_batches_of_their_own(chips: xc.Chips, tmp_path: Path) -> None:
     saved = chips.save(tmp_path / "chips.zarr", progress=False)
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     children = [
-        context.Process(target=_train_rank, args=(rank, str(tmp_path), answers)) for rank in (0, 1)
+        context.Process(target=train_rank, args=(rank, str(tmp_path), answers)) for rank in (0, 1)
     ]
     for child in children:
         child.start()

@@ -35,11 +35,15 @@ def chips(tmp_path_factory: pytest.TempPathFactory) -> xc.Chips:
     return cut.save(tmp_path_factory.mktemp("data") / "chips.zarr", progress=False)
 
 
+def _begin(chips: xc.Chips, out: Path) -> subprocess.Popen[bytes]:
+    """Begin a run in a process of its own: other tests change the threads of this one."""
+    call = [sys.executable, "-c", textwrap.dedent(SCRIPT), chips.pixels.place, str(out)]
+    return subprocess.Popen(call)
+
+
 def _kill_midway(chips: xc.Chips, out: Path) -> None:
-    """Begin a run in a process of its own and kill it after some checkpoints."""
-    run = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), chips.pixels.place, str(out)]
-    )
+    """Begin a run and kill it after some checkpoints."""
+    run = _begin(chips, out)
     deadline = time.monotonic() + 120
     seen = set()
     while len(seen) < 4:
@@ -54,12 +58,12 @@ def _kill_midway(chips: xc.Chips, out: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_bit(chips: xc.Chips, tmp_path: Path) -> None:
-    call = {"max_steps": STEPS, "batch_size": 16, "options": QUICK}
-    whole = xc.pretrain(chips, out=tmp_path / "whole", **call)
+    assert _begin(chips, tmp_path / "whole").wait(180) == 0
     out = tmp_path / "killed"
     _kill_midway(chips, out)
     assert not (out / "card.json").exists()
-    resumed = xc.pretrain(chips, out=out, **call)
+    assert _begin(chips, out).wait(180) == 0
+    whole, resumed = xc.load_model(tmp_path / "whole"), xc.load_model(out)
     one, two = (load_file(m.path / "weights.safetensors") for m in (whole, resumed))
     assert all(np.array_equal(one[k], two[k]) for k in one)
     assert whole.history.equals(resumed.history)
@@ -91,3 +95,43 @@ def test_another_run_does_not_take_it_up(
         xc.pretrain(chips, options=other, **call)
     with pytest.raises(DataError, match=r"another one: steps=15 \(there 14\)"):
         xc.pretrain(chips, options=QUICK, **{**call, "max_steps": STEPS + 1})
+
+
+def test_an_interrupted_kernel_keeps_the_model_so_far(tmp_path: Path) -> None:
+    """As a person stops a cell: SIGINT to a real kernel, and the next cell has the model."""
+    from jupyter_client import KernelManager
+
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(cwd=str(Path(__file__).parents[1]))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        client.execute(
+            "import xcontrast as xc\n"
+            "from scenes import planted_cube\n"
+            "cut = xc.chips(xc.pairs(planted_cube(256, n_times=2)), size=32, stride=16)\n"
+            "options = xc.PretrainOptions(chip_size=32, progress=False, checkpoint_seconds=0)\n"
+            f"out = {str(tmp_path / 'm')!r}\n"
+            "model = xc.pretrain(cut, max_steps=5000, batch_size=16, out=out, options=options)\n"
+        )
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "m" / "checkpoint.ckpt").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        manager.interrupt_kernel()
+        told: list[str] = []
+        reply = client.execute_interactive(
+            "told = model.card.training\n"
+            "print(told['interrupted'], 0 < told['steps'] < 5000, len(model.history) > 0)",
+            timeout=120,
+            output_hook=lambda message: told.append(message["content"].get("text", "")),
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert reply["content"]["status"] == "ok", reply["content"]
+    assert "True True True" in "".join(told)
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [
+        "card.json", "history.csv", "weights.safetensors",
+    ]  # fmt: skip

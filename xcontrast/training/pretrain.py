@@ -114,13 +114,23 @@ def pretrain(
         if folder is None and cache:
             folder = Path(stack.enter_context(TemporaryDirectory(dir=_cache_root())))
         windows = _bring_near(windows, folder if cache else None, options)
-        card, weights, history = _train(windows, method, encoder, steps, size, target, options)
+        try:
+            card, weights, history = _train(windows, method, encoder, steps, size, target, options)
+        except TrainingError:
+            # A run that failed is over: the next one may be told otherwise.
+            _forget_run(target)
+            raise
     if target is None:
         target = Path(mkdtemp(dir=_cache_root()))
     model = write_model(target, card, weights, history=history)
-    for name in STOPPED:
-        (target / name).unlink(missing_ok=True)
+    _forget_run(target)
     return model
+
+
+def _forget_run(folder: Path | None) -> None:
+    if folder is not None:
+        for name in STOPPED:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _train(
