@@ -289,6 +289,9 @@ def test_chips_that_do_not_fit_into_memory(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     with pytest.raises(DataError, match=r"free memory; received 0\.0 GB\. .*chips\.save"):
         chips.load()
+    lazy = xc.chips(pairs.chunk(pair=1), size=24, min_valid=0.3)
+    with pytest.raises(DataError, match=r"free memory; received 0\.0 GB\. .*chips\.save"):
+        lazy.loader(batch_size=4)
 
 
 def test_a_chip_of_nothing_is_kept(tmp_path: Path) -> None:

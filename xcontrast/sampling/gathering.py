@@ -27,26 +27,42 @@ from xcontrast.sampling.reading import (
 from xcontrast.sampling.windows import Indices
 from xcontrast.sensors import Sensor
 
-__all__ = ["Gathered", "coords_alone", "gather", "read_chips"]
+__all__ = ["Gathered", "check_memory", "coords_alone", "gather", "read_chips"]
 
 
 def read_chips(chips: Chips, *, progress: bool = True) -> Chips:
     """Read chips into memory; see :meth:`Chips.load`."""
-    free = psutil.virtual_memory().available
-    if chips.n_bytes > 0.8 * free:
-        raise DataError(
-            problem(
-                expected=f"chips that fit into the {free / 1e9:.1f} GB of free memory",
-                received=f"{chips.n_bytes / 1e9:.1f} GB",
-                do="write them with chips.save(path), which training reads as it goes; or use "
-                "fewer dates, a smaller area or a larger stride",
-            )
-        )
+    check_memory(chips.n_bytes)
     slot = np.arange(len(chips))
     shapes = {s.name: _shape(chips, s) for s in chips.sensors}
     gathered = Gathered(None, {name: np.empty(shape, np.int16) for name, shape in shapes.items()})
     pixels = gather(chips, slot, gathered, progress=progress)
     return replace(chips, pairs=coords_alone(chips), pixels=pixels)
+
+
+def check_memory(n_bytes: int) -> None:
+    """Refuse to read more than fits.
+
+    Parameters
+    ----------
+    n_bytes : int
+        To be held, as int16.
+
+    Raises
+    ------
+    DataError
+        If that is more than four fifths of the free memory.
+    """
+    free = psutil.virtual_memory().available
+    if n_bytes > 0.8 * free:
+        raise DataError(
+            problem(
+                expected=f"chips that fit into the {free / 1e9:.1f} GB of free memory",
+                received=f"{n_bytes / 1e9:.1f} GB",
+                do="write them with chips.save(path), which training reads as it goes; or use "
+                "fewer dates, a smaller area or a larger stride",
+            )
+        )
 
 
 def coords_alone(chips: Chips) -> xr.Dataset:

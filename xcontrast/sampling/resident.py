@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from xcontrast.sampling.chips import Chips
+from xcontrast.sampling.gathering import check_memory
 from xcontrast.sampling.reading import (
     find_images,
     find_scale,
@@ -115,6 +116,11 @@ def store_chips(chips: Chips, *, progress: bool = True) -> ChipStore:
     -------
     ChipStore
         On the CPU.
+
+    Raises
+    ------
+    DataError
+        If lazy data do not fit into memory.
     """
     if chips.pixels is None:
         stacks = {s.name: _read_images(chips, s, progress) for s in chips.sensors}
@@ -145,6 +151,8 @@ def _read_images(chips: Chips, sensor: Sensor, progress: bool) -> _Stack:
     groups = group_pairs(values, first, values.nbytes / 2 / values.sizes["pair"])
     n_dates = values.sizes.get("date", 1)
     shape = (len(first), n_dates, *(values.sizes[d] for d in ("y", "x", sensor.band)))
+    if values.chunks is not None:
+        check_memory(2 * int(np.prod(shape)))
     images = np.empty(shape, np.int16)
     quiet = not progress or values.chunks is None
     with tqdm(total=len(first), desc=f"reading {sensor.title}", disable=quiet) as bar:
