@@ -118,7 +118,7 @@ def _facts(demo: Demo) -> dict[str, str]:
         f"{100 * float(facts['flooded_share']):.0f} % of the scene",
         "Model": f"`{demo.model.digest}`, {demo.model.card.encoder}, "
         f"{demo.model.card.training['steps']} steps",
-        "Files": "`archive/` `model/` `head/` `flood.zarr` `flood.tif` `scores.csv`",
+        "Files": "`archive/` `chips.zarr` `model/` `head/` `flood.zarr` `flood.tif` `scores.csv`",
     }
 
 
