@@ -28,3 +28,40 @@ def train_rank(rank: int, folder: str, answers: multiprocessing.Queue) -> None:
     answers.put((rank, got))
     dist.barrier()
     dist.destroy_process_group()
+
+
+def step_rank(rank: int, folder: str) -> None:
+    """Save what one step of each method leaves on one of two ranks."""
+    import torch
+    import torch.distributed as dist
+    from builders import DATES, run_step
+
+    torch.set_num_threads(1)
+    store = f"file://{folder}/rendezvous"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    found = {
+        f"{name} {train}": run_step(name, train=train, rank=rank, n_ranks=2)
+        for name in DATES
+        for train in (False, True)
+    }
+    torch.save(found, f"{folder}/rank{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def pretrain_rank(rank: int, folder: str) -> None:
+    """Pretrain as one of two ranks, on lazy pairs, as a script under torchrun would."""
+    import torch
+    import torch.distributed as dist
+    from scenes import planted_cube
+
+    torch.set_num_threads(1)
+    store = f"file://{folder}/rendezvous"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    cube = planted_cube(256, n_times=2).chunk(y=128, x=128)
+    options = xc.PretrainOptions(chip_size=32, progress=False, checkpoint_seconds=0)
+    model = xc.pretrain(cube, max_steps=12, batch_size=16, out=f"{folder}/model", options=options)
+    with open(f"{folder}/digest{rank}", "w") as file:
+        file.write(model.digest)
+    dist.barrier()
+    dist.destroy_process_group()

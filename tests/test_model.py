@@ -40,7 +40,7 @@ def test_a_process_loads_a_network_once(untrained: xc.Model) -> None:
         (lambda f: (f / "card.json").write_text("[1]"), "Expected a folder with weights"),
         (lambda f: _truncate(f / "weights.safetensors"), "weights that do not match"),
         (lambda f: _edit(f, "method", "other"), "a card that does not match its digest"),
-        (lambda f: _edit(f, "format_version", 99), "format version 1 or older.*upgrade"),
+        (lambda f: _edit(f, "format_version", 99), "format version 2 or older.*upgrade"),
         (lambda f: _edit(f, "format", "theirs"), "Expected a folder with weights"),
     ],
 )

@@ -30,7 +30,9 @@ from xcontrast.legends import WORLDCOVER as WORLDCOVER
 from xcontrast.legends import Legend as Legend
 from xcontrast.mapping.cog import to_cog as to_cog
 from xcontrast.model import Model as Model
+from xcontrast.model import import_weights as import_weights
 from xcontrast.model import load_model as load_model
+from xcontrast.nn.augmentation import Augmentation as Augmentation
 from xcontrast.plotting import plot as plot
 from xcontrast.sampling.chips import Chips as Chips
 from xcontrast.sampling.cutting import chips as chips

@@ -14,10 +14,26 @@ import numpy as np
 
 from xcontrast.errors import ModelError, problem
 
-__all__ = ["claim_folder", "copy_folder", "publish_folder", "read_folder", "stage_folder"]
+__all__ = [
+    "cache_root",
+    "claim_folder",
+    "copy_folder",
+    "publish_folder",
+    "read_folder",
+    "stage_folder",
+]
 
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
+
+
+def cache_root() -> Path:
+    """Give the folder for models that were given none; ``XCONTRAST_CACHE`` moves it."""
+    from platformdirs import user_cache_path
+
+    root = Path(os.environ.get("XCONTRAST_CACHE") or user_cache_path("xcontrast")) / "models"
+    root.mkdir(parents=True, exist_ok=True)
+    return root
 
 
 def claim_folder(path: str | os.PathLike[str], *, but: Collection[str] = ()) -> Path:

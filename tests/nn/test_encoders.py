@@ -5,7 +5,8 @@ import torch
 
 from xcontrast.errors import ModelError
 from xcontrast.nn.dense import dense_features, halo_of
-from xcontrast.nn.encoders import Encoder, Level, Projector, measure_levels
+from xcontrast.nn.encoders import Encoder, Projector, pool_levels
+from xcontrast.nn.levels import Level, measure_levels
 
 
 def test_resnet_geometry_is_what_its_kernels_say() -> None:
@@ -32,7 +33,7 @@ def test_pooling_ignores_what_is_not_valid() -> None:
     valid = torch.zeros(1, 1, 64, 64)
     valid[..., :32, :32] = 1
     with torch.no_grad():
-        pooled = encoder.pool(x, valid)
+        pooled = pool_levels(encoder(x), valid)
         corner = torch.cat(
             [m[..., : m.shape[2] // 2, : m.shape[3] // 2].mean((2, 3)) for m in encoder(x)], 1
         )
@@ -58,7 +59,7 @@ def test_levels_are_put_where_they_look() -> None:
 def test_unknown_encoders_and_strides_are_refused() -> None:
     with pytest.raises(ModelError, match=r"Expected a timm model.*'resnet17'"):
         Encoder("resnet17", 3)
-    with pytest.raises(ModelError, match=r"strides \[4, 8, 16, 32\].*out_stride=4"):
+    with pytest.raises(ModelError, match=r"strides \[4, 8, 16, 32\].*a larger out_stride"):
         Encoder("convnext_atto", 3, out_stride=2)
 
 

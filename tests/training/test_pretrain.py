@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from builders import build
 from safetensors.numpy import load_file
 from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError, ModelError, TrainingError
-from xcontrast.training.methods.multimodal import Multimodal
 
 QUICK = xc.PretrainOptions(chip_size=32, progress=False)
 
@@ -66,10 +66,7 @@ def test_weights_move_and_are_not_shared(trained: xc.Model, chips: xc.Chips) -> 
     before, after = (load_file(m.path / "weights.safetensors") for m in (start, trained))
     assert before.keys() == after.keys()
     assert any(not np.array_equal(before[k], after[k]) for k in before if "s2.encoder" in k)
-    network = Multimodal(
-        {"s1": 2, "s2": 4}, encoder="resnet18", out_stride=8, n_hidden=8, n_projected=4,
-        temperature=0.1,
-    )  # fmt: skip
+    network = build("multimodal")
     one, two = ({id(p) for p in network.encoder(s).parameters()} for s in ("s1", "s2"))
     assert not one & two
 
@@ -86,20 +83,18 @@ def test_one_seed_gives_one_model(chips: xc.Chips) -> None:
 
 
 def test_each_sensor_gets_its_own_crop_and_nothing_else(chips: xc.Chips) -> None:
-    network = Multimodal(
-        {"s1": 1, "s2": 1}, encoder="resnet18", out_stride=8, n_hidden=8, n_projected=4,
-        temperature=0.1,
-    )  # fmt: skip
+    network = build("multimodal")
     line = (torch.arange(64.0) + 0.5) / 64
-    position = line[None, None, :, None].expand(3, 1, 64, 64)
-    batch = {name: (position, torch.ones_like(position)) for name in ("s1", "s2")}
-    g = torch.Generator().manual_seed(0)
-    views = network.augment(batch, size=32, scale=(0.25, 1.0), generator=g)
-    for values, valid in views.values():
+    images = {}
+    for name, n in (("s1", 2), ("s2", 3)):
+        ramp = line[:, None].expand(3, 1, n, 64, 64)
+        images[name] = ramp, torch.ones(3, 1, 1, 64, 64)
+    views = network.make_views(images, size=32, generator=torch.Generator().manual_seed(0))
+    for view in views.values():
         # Still a rising ramp in the same direction: no flip, no change of the values.
-        assert (values.diff(dim=2) > -1e-5).all()
-        assert torch.allclose(valid, torch.ones(()))
-    assert not torch.equal(views["s1"][0], views["s2"][0])
+        assert (view.values.diff(dim=2) > -1e-5).all()
+        assert torch.allclose(view.valid, torch.ones(()))
+    assert not torch.equal(views["s1"].values[:, :1], views["s2"].values[:, :1])
 
 
 def test_a_cube_is_paired_and_cut_first(cube: xr.Dataset, tmp_path: Path) -> None:
@@ -132,8 +127,12 @@ def test_nan_and_collapse_stop_the_run(chips: xc.Chips, tmp_path: Path) -> None:
     [
         ({"batch_size": 4096}, TrainingError, r"as many training chips as a batch \(4096"),
         ({"max_steps": -1}, DataError, "max_steps of 0 or more"),
-        ({"method": "byol"}, DataError, "Expected method 'multimodal'"),
+        ({"method": "byol"}, DataError, "Expected a method of multimodal, simclr, moco"),
         ({"encoder": "no_such_net"}, ModelError, "Expected a timm model"),
+        ({"preset": "mine"}, DataError, "received method='multimodal', preset='mine'"),
+        ({"preset": "paper"}, DataError, "either a preset or options; received both"),
+        ({"method": "seco"}, DataError, r"places with 3 or more dates for method='seco'"),
+        ({"method": "moco_tp"}, DataError, "places with 2 or more dates"),
     ],
 )
 def test_bad_calls(chips: xc.Chips, call: dict, error: type, message: str) -> None:

@@ -35,7 +35,7 @@ def embed(
     obj: T,
     model: Model,
     *,
-    space: Literal["encoder", "joint"] = "encoder",
+    space: Literal["encoder", "joint", "invariant", "season", "artificial"] = "encoder",
     stride: int | None = None,
     min_valid: float = 0.5,
     device: str = "auto",
@@ -54,9 +54,12 @@ def embed(
         NaN where invalid: a cube, a collection, pairs, or one of their variables.
     model : Model
         With an encoder for each sensor given. Its bands are picked by name and put in order.
-    space : {"encoder", "joint"}, default "encoder"
-        ``encoder``: features of the sensor's own encoder, not comparable across sensors;
-        ``joint``: the projected, unit-norm space that both sensors share, applied to each cell.
+    space : {"encoder", "joint", "invariant", "season", "artificial"}, default "encoder"
+        ``encoder``: features of the sensor's own encoder, not comparable across sensors. The
+        others are projected, unit norm, applied to each cell; a model has those of its method.
+        ``joint``: what both sensors share, comparable across them. ``invariant``, ``season``,
+        ``artificial``: Seasonal Contrast's Z0, Z1 and Z2, in which images are alike whatever the
+        date and artificial changes, whatever the date, and whatever artificial changes.
     stride : int, optional
         Pixels a cell, a power of two; by default 4 (40 m at 10 m pixels). All feature levels are
         brought to this grid and concatenated.
@@ -135,7 +138,9 @@ def _embed_array(
     lead = selected.dims[:-3]
     tile = None if card.halo is not None else TILE
     halo = card.halo if card.halo is not None else TILE_HALO
-    n_features = card.n_features if space == "encoder" else card.n_projected
+    n_features = card.n_features
+    if space != "encoder" and card.projector is not None:
+        n_features = card.projector.n_projected
     kernel = EmbedKernel(
         str(model.path.resolve()), model.digest, sensor.name, space, step, device, min_valid, tile
     )

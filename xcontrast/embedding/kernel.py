@@ -74,7 +74,6 @@ class EmbedKernel:
         self, values: Tensor, start: tuple[int, int], shape: tuple[int, int], network: Network
     ) -> Tensor:
         import torch
-        import torch.nn.functional as F
 
         from xcontrast.nn.dense import dense_features
 
@@ -85,7 +84,7 @@ class EmbedKernel:
         if self.space == "encoder":
             return features
         cells = features.permute(0, 2, 3, 1)
-        projected = F.normalize(network.projector(cells.flatten(0, 2)), dim=1)
+        projected = network.project(cells.flatten(0, 2), self.space)
         return projected.reshape(*cells.shape[:3], -1).permute(0, 3, 1, 2)
 
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xcontrast.nn.encoders import Level
+from xcontrast.nn.levels import Level
 
-__all__ = ["dense_features", "halo_of"]
+__all__ = ["dense_features", "halo_of", "sample_levels"]
 
 
 def halo_of(levels: tuple[Level, ...]) -> int | None:
@@ -95,3 +95,34 @@ def _interpolate(
     view[dim] = n
     below, above = level_map.index_select(dim, low), level_map.index_select(dim, high)
     return torch.lerp(below, above, weight.to(level_map.dtype).view(view))
+
+
+def sample_levels(
+    maps: list[Tensor], levels: tuple[Level, ...], points: Tensor, *, size: int
+) -> Tensor:
+    """Read all levels at points, bilinearly where their cells look, and concatenate them.
+
+    Parameters
+    ----------
+    maps : list of Tensor (B, F_l, h_l, w_l)
+        What an encoder gave.
+    levels : tuple of Level
+        Their geometry.
+    points : Tensor (B, P, 2), float
+        Row and column as shares of the image.
+    size : int
+        Side of the image, pixels.
+
+    Returns
+    -------
+    Tensor (B, P, F), float32
+    """
+    sampled = []
+    for level_map, level in zip(maps, levels, strict=True):
+        index = (points.float() * size - 0.5 - level.offset) / level.stride
+        sides = torch.tensor(level_map.shape[-2:], device=points.device)
+        # grid_sample wants columns first, and -1 to 1 over the outer edges of the cells.
+        grid = ((2 * index + 1) / sides - 1).flip(-1)[:, :, None]
+        values = F.grid_sample(level_map.float(), grid, padding_mode="border", align_corners=False)
+        sampled.append(values[..., 0].transpose(1, 2))
+    return torch.cat(sampled, dim=2)

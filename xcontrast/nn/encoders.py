@@ -1,12 +1,11 @@
-"""Encoders, projectors and dense features.
+"""Encoders and projectors.
 
 Letters: B batch, C channels, H W pixels, h w cells, F features, D projected dimensions.
 """
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
+from typing import Any, Literal
 
 import timm
 import torch
@@ -14,21 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xcontrast.errors import ModelError, problem
+from xcontrast.nn.stems import replace_stem
 
-__all__ = ["Encoder", "Level", "Projector", "measure_levels"]
+__all__ = ["Encoder", "Projector", "pool_levels"]
 
-
-@dataclass(frozen=True)
-class Level:
-    """One level of an encoder's feature pyramid, as its geometry was measured."""
-
-    channels: int
-    stride: int
-    """Pixels between neighbouring cells."""
-    offset: float
-    """Pixel position of the centre of what cell 0 sees; ``(stride - 1) / 2`` is the cell's own."""
-    radius: int | None
-    """Farthest pixel from that centre that a cell sees; None when it sees the whole image."""
+TRIALS: tuple[dict[str, bool], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
+"""How timm's families are told to take images of any size: most take them as they are."""
 
 
 class Encoder(nn.Module):
@@ -37,40 +27,54 @@ class Encoder(nn.Module):
     Parameters
     ----------
     name : str
-        Any timm model with ``features_only``.
+        Any timm model with ``features_only`` that takes images of any size.
     in_channels : int
         Number of bands.
     out_stride : int, default 16
-        Deepest level used, pixels a cell; deeper stages are not built.
+        Deepest level used, pixels a cell; deeper stages are not built. Of several levels with
+        one stride, as in a plain transformer, the deepest is used.
+    stem : {"own", "3x3"}, default "own"
+        ``3x3``: two convolutions of 3 x 3 in place of a residual network's first of 7 x 7, as in
+        the dual-encoder paper (section 3).
+
+    Raises
+    ------
+    ModelError
+        If timm has no such network, or it gives no level fine enough.
     """
 
-    def __init__(self, name: str, in_channels: int, *, out_stride: int = 16) -> None:
+    def __init__(
+        self,
+        name: str,
+        in_channels: int,
+        *,
+        out_stride: int = 16,
+        stem: Literal["own", "3x3"] = "own",
+    ) -> None:
         super().__init__()
-        try:
-            probe = timm.create_model(name, features_only=True, in_chans=in_channels)
-        except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+        told, reductions = _try_out(name, in_channels)
+        levels = {stride: i for i, stride in enumerate(reductions) if stride <= out_stride}
+        if not levels or any(stride & (stride - 1) for stride in levels):
             raise ModelError(
                 problem(
-                    expected="a timm model that gives a feature pyramid, such as 'resnet18'",
-                    received=f"{name!r} ({error})",
-                    do="choose a name from timm.list_models(); convolutional ones are best",
-                )
-            ) from error
-        reductions = probe.feature_info.reduction()
-        wanted = tuple(i for i, stride in enumerate(reductions) if stride <= out_stride)
-        if not wanted:
-            raise ModelError(
-                problem(
-                    expected=f"a level of {name!r} at stride {out_stride} px or finer",
+                    expected=f"levels of {name!r} at powers of two, {out_stride} px or finer",
                     received=f"strides {reductions}",
-                    do=f"use out_stride={min(reductions)} or another encoder",
+                    do="use a larger out_stride or another encoder, such as 'resnet18'",
                 )
             )
-        self.body = timm.create_model(
-            name, features_only=True, in_chans=in_channels, out_indices=wanted
+        self.name = name
+        self.body: Any = timm.create_model(
+            name,
+            features_only=True,
+            in_chans=in_channels,
+            out_indices=tuple(levels.values()),
+            **told,
         )
+        if stem == "3x3":
+            replace_stem(self.body, name)
         self.channels: list[int] = list(self.body.feature_info.channels())
         self.strides: list[int] = list(self.body.feature_info.reduction())
+        self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
 
     @property
     def n_features(self) -> int:
@@ -80,107 +84,86 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Give the levels, finest first: (B, C, H, W) -> [(B, F_l, h_l, w_l)]."""
         levels: list[Tensor] = self.body(x)
-        return levels
-
-    def pool(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Average each level over the valid part: (B, C, H, W), (B, 1, H, W) -> (B, F)."""
-        pooled = []
-        for level in self(x):
-            weight = F.adaptive_avg_pool2d(valid, level.shape[-2:])
-            total = (level.float() * weight).sum((2, 3))
-            pooled.append(total / weight.sum((2, 3)).clamp(min=1e-6))
-        return torch.cat(pooled, dim=1)
+        return [level.permute(0, 3, 1, 2) for level in levels] if self._channels_last else levels
 
 
 class Projector(nn.Module):
-    """Linear, batch norm, ReLU, linear: from features to the contrastive space.
+    """Linear, batch norm, ReLU, linear: from features to a contrastive space.
 
     The head's depth and width are not stated in the dual-encoder paper; this is SimCLR's
-    two-layer head with batch norm on its hidden layer.
+    two-layer head with batch norm on its hidden layer. Seasonal Contrast's has none.
+
+    Parameters
+    ----------
+    n_features : int
+        What it takes: the last ones of what it is given, which are the deepest.
+    n_hidden, n_projected : int
+        Widths.
+    batch_norm : bool, default True
+        On the hidden layer.
     """
 
-    def __init__(self, n_features: int, *, n_hidden: int, n_projected: int) -> None:
+    def __init__(
+        self, n_features: int, *, n_hidden: int, n_projected: int, batch_norm: bool = True
+    ) -> None:
         super().__init__()
+        self.n_features = n_features
+        norm: list[nn.Module] = [nn.BatchNorm1d(n_hidden)] if batch_norm else []
         self.layers = nn.Sequential(
-            nn.Linear(n_features, n_hidden, bias=False),
-            nn.BatchNorm1d(n_hidden),
+            nn.Linear(n_features, n_hidden, bias=not batch_norm),
+            *norm,
             nn.ReLU(inplace=True),
             nn.Linear(n_hidden, n_projected),
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, D), not normalised."""
-        projected: Tensor = self.layers(features)
+        projected: Tensor = self.layers(features[:, -self.n_features :])
         return projected
 
 
-def measure_levels(encoder: Encoder, *, largest: int = 1024) -> tuple[Level, ...]:
-    """Measure where the cells of each level look, by the support of a gradient.
+def _try_out(name: str, in_channels: int) -> tuple[dict[str, bool], list[int]]:
+    """Find how a network is told to take any size, and the strides of its levels."""
+    told: list[str] = []
+    for extra in TRIALS:
+        try:
+            probe = timm.create_model(name, features_only=True, in_chans=in_channels, **extra)
+            with torch.inference_mode():
+                # Two sizes that are no network's own.
+                for side in (96, 160):
+                    probe.eval()(torch.zeros(1, in_channels, side, side))
+        except (RuntimeError, AttributeError, TypeError, KeyError, AssertionError) as error:
+            told.append(str(error))
+            continue
+        return extra, list(probe.feature_info.reduction())
+    raise ModelError(
+        problem(
+            expected="a timm model that gives a feature pyramid of images of any size, "
+            "such as 'resnet18'",
+            received=f"{name!r} ({told[0]})",
+            do="choose a name from timm.list_models(); convolutional ones are best",
+        )
+    )
+
+
+def pool_levels(levels: list[Tensor], valid: Tensor) -> Tensor:
+    """Average each level over the valid part and concatenate.
 
     Parameters
     ----------
-    encoder : Encoder
-        Any; it is left unchanged.
-    largest : int, default 1024
-        A level whose support still fills an image of this side is said to see the whole image.
+    levels : list of Tensor (B, F_l, h_l, w_l)
+        What an encoder gave.
+    valid : Tensor (B, 1, H, W), float
+        1 where the image is valid.
 
     Returns
     -------
-    tuple of Level
-        One a level, finest first.
-
-    Notes
-    -----
-    Names do not tell whether a network is local: squeeze-and-excitation or group norm look at
-    the whole image. The gradient of a central cell with respect to the image does.
+    Tensor (B, F), float32
     """
-    probe = _without_zeros(encoder)
-    side = min(256, largest)
-    levels = _measure_at(probe, side)
-    while levels[-1].radius is None and side < largest:
-        side *= 2
-        levels = _measure_at(probe, side)
-    return levels
-
-
-def _without_zeros(encoder: Encoder) -> Encoder:
-    """Copy the encoder so that no branch is silent: many residual branches start at zero."""
-    probe = copy.deepcopy(encoder).float().cpu().eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in probe.parameters():
-            if parameter.ndim == 1:
-                parameter.uniform_(0.5, 1.5, generator=generator)
-    return probe
-
-
-def _measure_at(probe: Encoder, side: int) -> tuple[Level, ...]:
-    seen = _gradient_support(probe, side)
-    levels = []
-    for channels, stride, touched in zip(probe.channels, probe.strides, seen, strict=True):
-        where = touched.nonzero()
-        first, last = int(where.min()), int(where.max())
-        if first == 0 or last == side - 1:
-            levels.append(Level(channels, stride, (stride - 1) / 2, None))
-            continue
-        offset = (first + last) / 2 - (side // 2) // stride * stride
-        levels.append(Level(channels, stride, offset, (last - first + 1) // 2))
-    return tuple(levels)
-
-
-def _gradient_support(probe: Encoder, side: int) -> list[Tensor]:
-    """Which rows or columns, (side,) bool, the central cell of each level sees."""
-    generator = torch.Generator().manual_seed(0)
-    n_bands = next(p for p in probe.parameters() if p.ndim == 4).shape[1]
-    seen = [torch.zeros(side, dtype=torch.bool) for _ in probe.strides]
-    # Max pooling and ReLU hide some inputs of one image; the union over a few shows all.
-    for _ in range(3):
-        image = torch.randn(1, n_bands, side, side, generator=generator).requires_grad_()
-        for index, level in enumerate(levels := probe(image)):
-            cell = (side // 2) // probe.strides[index]
-            (gradient,) = torch.autograd.grad(
-                level[0, :, cell, cell].square().sum(), image, retain_graph=level is not levels[-1]
-            )
-            touched = gradient[0].abs().sum(0) > 0
-            seen[index] |= touched.any(0) | touched.any(1)
-    return seen
+    pooled = []
+    for level in levels:
+        rows, cols = level.shape[-2:]
+        weight = F.adaptive_avg_pool2d(valid, (rows, cols))
+        total = (level.float() * weight).sum((2, 3))
+        pooled.append(total / weight.sum((2, 3)).clamp(min=1e-6))
+    return torch.cat(pooled, dim=1)

@@ -12,20 +12,20 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.sampling.matching import match_times
 from xcontrast.sampling.orbits import keep_orbit
-from xcontrast.sampling.seasons import pair_seasons
+from xcontrast.sampling.seasons import pair_dates, pair_seasons
 from xcontrast.sampling.validity import keep_valid
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
 
 __all__ = ["pairs"]
 
-KINDS = ("cross-sensor", "seasonal")
+KINDS = ("cross-sensor", "seasonal", "both")
 MATCHES = ("nearest", "one-to-one", "all", "paper")
 
 
 def pairs(
     cube: xr.Dataset,
     *,
-    kind: Literal["cross-sensor", "seasonal"] = "cross-sensor",
+    kind: Literal["cross-sensor", "seasonal", "both"] = "cross-sensor",
     tolerance: str | pd.Timedelta = "3D",
     match: Literal["nearest", "one-to-one", "all", "paper"] = "nearest",
     orbit: str | int | None = None,
@@ -44,9 +44,9 @@ def pairs(
     cube : Dataset
         A cube: ``s1 (s1_time, s1_band, y, x)`` and ``s2 (s2_time, s2_band, y, x)`` on one grid;
         or a collection with a leading ``location`` and perhaps ``date``.
-    kind : {"cross-sensor", "seasonal"}
-        What makes images positive pairs: two sensors at one place and time, or one sensor at one
-        place and several dates.
+    kind : {"cross-sensor", "seasonal", "both"}
+        What makes images positive pairs: two sensors at one place and time, one sensor at one
+        place and several dates, or both at once.
     tolerance : str or Timedelta, default "3D"
         Cross-sensor: largest absolute time between the two, inclusive.
     match : {"nearest", "one-to-one", "all", "paper"}
@@ -65,7 +65,8 @@ def pairs(
         Keep a pair only if at least this share of its pixels, 0..1, is valid in all its images.
         Reads ``s1_valid`` and ``s2_valid``, or else the first band of each.
     gap : str or Timedelta, default "60D"
-        Seasonal: least time between two dates of a place; three dates at least.
+        Seasonal and both: least time between two dates of a place; three dates at least, two for
+        both.
     replace : bool, default False
         Seasonal: whether views of a place are later drawn with replacement, as Seasonal
         Contrast's code does, which makes one date its own positive now and then.
@@ -77,7 +78,8 @@ def pairs(
         ``s1_time``, ``s2_time``, ``lag`` (S1 minus S2, timedelta64[ns]), the other coords of both
         time axes, and ``valid_fraction`` (1) if `min_valid` is given. Seasonal:
         ``s2 (pair, date, s2_band, y, x)`` (or s1, in a cube without s2) with ``s2_time (pair,
-        date)``; of a cube the dates make as many pairs as fit without using one twice.
+        date)``; of a cube the dates make as many pairs as fit without using one twice. Both:
+        ``s1`` and ``s2 (pair, date, band, y, x)``, cross-sensor pairs gathered by their place.
         ``attrs["pairing"]`` is a JSON text with counts of what was matched and rejected.
 
     Raises
@@ -126,14 +128,22 @@ def pairs(
         if orbit is not None and not collection:
             cube, told = keep_orbit(cube, orbit, limit, match)
             facts |= told
-        matched = _stack_collection(cube, limit) if collection else _match_cube(cube, limit, match)
+        if kind == "both":
+            found = cube if collection else _match_cube(cube, limit, match)
+            matched, told = pair_dates(found, _read_span(gap, "gap"), limit)
+            facts |= told | {"replace": replace}
+        elif collection:
+            matched = _stack_collection(cube, limit)
+        else:
+            matched = _match_cube(cube, limit, match)
         facts |= {
             "tolerance": str(limit),
             "match": "aligned" if collection else match,
             "matched": matched.sizes["pair"],
-            "rejected_by_time": _count_unmatched(cube, matched, collection),
             "rejected_by_validity": 0,
         }
+        if kind == "cross-sensor":
+            facts["rejected_by_time"] = _count_unmatched(cube, matched, collection)
         if min_valid is not None:
             matched = keep_valid(matched, min_valid)
             facts["rejected_by_validity"] = facts["matched"] - matched.sizes["pair"]

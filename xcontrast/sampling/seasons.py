@@ -13,7 +13,7 @@ from xcontrast.sampling.matching import choose_apart
 from xcontrast.sampling.validity import keep_valid, seen_by
 from xcontrast.sensors import S1, S2, Sensor
 
-__all__ = ["pair_seasons"]
+__all__ = ["pair_dates", "pair_seasons"]
 
 FEWEST = 3
 """Dates of a place: a query and the two other dates that its keys are of."""
@@ -57,6 +57,75 @@ def pair_seasons(
     if "location" in cube.dims:
         return _pair_collection(own, sensor, gap, min_valid)
     return _pair_cube(own, sensor, gap, min_valid)
+
+
+def pair_dates(
+    pairs: xr.Dataset, gap: pd.Timedelta, limit: pd.Timedelta
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Gather cross-sensor pairs of a place whose dates lie at least a gap apart.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        Cross-sensor pairs of a cube; or a collection of both sensors with ``location`` and
+        ``date``.
+    gap : Timedelta
+        Least time between two dates, of Sentinel-2 where its times are known.
+    limit : Timedelta
+        Largest time between the sensors; a collection's places with more are left out.
+
+    Returns
+    -------
+    tuple of Dataset and dict
+        ``s1`` and ``s2 (pair, date, band, y, x)``, and counts of what was matched and rejected.
+
+    Raises
+    ------
+    DataError
+        If there are not two dates that far apart.
+    """
+    if "location" not in pairs.dims:
+        times = pairs[S2.time].values
+        sets = choose_apart(times, gap=gap)
+        if not sets or len(sets[0]) < 2:
+            raise _too_few_pairs(f"{len(times)} pairs, one of them so", gap)
+        index = xr.DataArray(np.stack(sets), dims=("pair", "date"))
+        return _order(pairs.isel(pair=index)), {
+            "gap": str(gap), "matched": len(sets), "dates": len(sets[0]),
+            "rejected_by_time": len(times) - index.size,
+        }  # fmt: skip
+    if pairs.sizes.get("date", 1) < 2:
+        raise _too_few_pairs(f"dims {dict(pairs.sizes)}", gap)
+    n_found = pairs.sizes["location"]
+    good = np.ones(n_found, bool)
+    if all(sensor.time in pairs.coords for sensor in (S1, S2)):
+        one, two = (pairs[sensor.time].transpose("location", "date").values for sensor in (S1, S2))
+        apart = np.diff(np.sort(two, axis=1), axis=1) >= gap.to_timedelta64()
+        near = np.abs(one - two) <= limit.to_timedelta64()
+        good = apart.all(1) & near.all(1)
+    if not good.any():
+        raise _too_few_pairs(f"{n_found} places, none of them so", gap)
+    matched = pairs.isel(location=good).rename(location="pair")
+    if "pair" in matched.coords:
+        matched = matched.rename(pair="location").swap_dims(location="pair")
+    return _order(matched), {
+        "gap": str(gap), "matched": matched.sizes["pair"], "dates": matched.sizes["date"],
+        "rejected_by_time": int((~good).sum()),
+    }  # fmt: skip
+
+
+def _order(matched: xr.Dataset) -> xr.Dataset:
+    return matched.transpose("pair", "date", S1.band, S2.band, "y", "x", ...)
+
+
+def _too_few_pairs(received: str, gap: pd.Timedelta) -> DataError:
+    return DataError(
+        problem(
+            expected=f"two or more pairs of both sensors at a place, at least {gap} apart",
+            received=received,
+            do="lower `gap`, widen `tolerance`, or open a longer period",
+        )
+    )
 
 
 def _pair_cube(

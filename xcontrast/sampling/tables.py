@@ -62,12 +62,13 @@ def _count_line(pairs: xr.Dataset, seasonal: bool) -> str:
     )
     size = f"{pairs.sizes.get('x', 0):,} × {pairs.sizes.get('y', 0):,} px"
     if seasonal:
-        return f"{n} of {pairs.sizes['date']} dates each; {images}; {size}"
+        both = " and both sensors" if all(s.name in pairs for s in SENSORS) else ""
+        return f"{n} of {pairs.sizes['date']} dates{both} each; {images}; {size}"
     return f"{n} of both sensors; {images}; {size}"
 
 
 def _lag_line(pairs: xr.Dataset) -> str:
-    days = pairs["lag"].values / np.timedelta64(1, "D")
+    days = pairs["lag"].values.ravel() / np.timedelta64(1, "D")
     whole = np.rint(days).astype(int)
     counts = _counts(np.array([f"{d:+d} d" if d else "0 d" for d in whole]), order=whole)
     return f"median |lag| {np.median(np.abs(days)):.1f} d; {counts} (S1 minus S2)"
@@ -88,10 +89,9 @@ def _counts(values: np.ndarray[Any, Any], order: np.ndarray[Any, Any] | None = N
 def _rejected_line(told: Mapping[str, Any]) -> str:
     if not told:
         return "not told"
-    seasonal = told.get("kind") == "seasonal"
     time = (
         f"dates left over, {_span(told['gap'])} apart or more"
-        if seasonal
+        if told.get("kind") in ("seasonal", "both")
         else f"dates without a partner within {_span(told['tolerance'])}"
     )
     reasons = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ import xarray as xr
 from xcontrast.model import SensorCard
 from xcontrast.sampling.chips import Chips
 from xcontrast.training.options import PretrainOptions
+from xcontrast.training.presets import publish_scaling
 
 if TYPE_CHECKING:
     from xcontrast.sampling.statistics import Statistics
     from xcontrast.training.loop import Run
 
-__all__ = ["describe_run", "describe_sensors", "describe_training"]
+__all__ = ["describe_options", "describe_run", "describe_sensors", "describe_training"]
 
 
 def describe_run(
@@ -44,15 +46,26 @@ def describe_run(
     dict
         JSON-able.
     """
-    told = asdict(options)
-    for name in ("progress", "device", "checkpoint_seconds"):
+    told = describe_options(options)
+    for name in ("progress", "device", "checkpoint_seconds", "tensorboard"):
         told.pop(name)
     data = {name: asdict(own) for name, own in statistics.items()}
     return {**called, **told, "n_chips": len(train_chips), "data": data}
 
 
-def describe_sensors(windows: Chips, statistics: Mapping[str, Statistics]) -> dict[str, SensorCard]:
-    """Describe what each encoder takes.
+def describe_options(options: PretrainOptions) -> dict[str, Any]:
+    """Give the options in a JSON-able form."""
+    told = asdict(options)
+    for name in ("weights", "tensorboard"):
+        if told[name] is not None:
+            told[name] = os.fspath(told[name])
+    return told
+
+
+def describe_sensors(
+    windows: Chips, statistics: Mapping[str, Statistics], method: str, options: PretrainOptions
+) -> dict[str, SensorCard]:
+    """Describe what each encoder takes, and how it is scaled.
 
     Parameters
     ----------
@@ -60,20 +73,30 @@ def describe_sensors(windows: Chips, statistics: Mapping[str, Statistics]) -> di
         With the bands and units.
     statistics : mapping of str to Statistics
         The normaliser of each sensor.
+    method : str
+        Whose paper's scaling is meant, where options ask for it.
+    options : PretrainOptions
+        Says which scaling.
 
     Returns
     -------
     dict of str to SensorCard
+
+    Raises
+    ------
+    DataError
+        If the paper scales other bands or units.
     """
     cards = {}
     for sensor in windows.sensors:
-        cards[sensor.name] = SensorCard(
-            bands=tuple(map(str, windows.pairs[sensor.band].values)),
-            units=windows.units(sensor),
-            gsd=_pixel_size(windows.pairs, sensor.gsd),
-            mean=statistics[sensor.name].mean,
-            std=statistics[sensor.name].std,
-        )
+        bands = tuple(map(str, windows.pairs[sensor.band].values))
+        units = windows.units(sensor)
+        if options.scaling == "paper":
+            scaling = publish_scaling(method, sensor, bands, units)
+        else:
+            scaling = asdict(statistics[sensor.name])
+        gsd = _pixel_size(windows.pairs, sensor.gsd)
+        cards[sensor.name] = SensorCard(bands=bands, units=units, gsd=gsd, **scaling)
     return cards
 
 
@@ -115,6 +138,8 @@ def describe_training(
     import timm
     import torch
 
+    from xcontrast.sampling.devices import find_rank
+
     dates = {
         s.time: [str(t)[:10] for t in np.sort(windows.pairs[s.time].values.ravel())[[0, -1]]]
         for s in windows.sensors
@@ -124,6 +149,7 @@ def describe_training(
         "steps": run.steps,
         "interrupted": run.interrupted,
         "batch_size": batch_size,
+        "n_devices": find_rank()[1],
         "n_pairs": int(windows.pairs.sizes["pair"]),
         "n_train_chips": len(train_chips),
         "n_held_out_chips": len(held_chips),
@@ -133,6 +159,6 @@ def describe_training(
         "seconds": round(run.seconds, 1),
         "device": run.device,
         "precision": run.precision,
-        "options": asdict(options),
+        "options": describe_options(options),
         "versions": {m.__name__: m.__version__ for m in (torch, timm, lightning)},
     }

@@ -1,9 +1,9 @@
-"""One visible training loop on Lightning: cut, augment, project, loss, watch, keep."""
+"""Training on Lightning: devices, precision, bars, Ctrl-C, checkpoints."""
 
 from __future__ import annotations
 
 import logging
-import math
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,26 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
-from torch import Tensor
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from xcontrast.sampling.batches import Batch, find_same_ground
+from xcontrast.nn.parallel import is_alone, share_batch_norm
+from xcontrast.sampling.devices import find_rank
 from xcontrast.sampling.loader import Loader
-from xcontrast.sampling.statistics import Statistics
 from xcontrast.training.checkpoints import Keeper
-from xcontrast.training.methods.multimodal import Multimodal
-from xcontrast.training.monitor import (
-    check_health,
-    effective_rank,
-    feature_spread,
-    measure_retrieval,
-)
+from xcontrast.training.logs import Log
+from xcontrast.training.methods.method import Method
 from xcontrast.training.options import PretrainOptions
+from xcontrast.training.task import FLUSH, Plan, Task
 
 __all__ = ["Run", "train"]
+
+COMPILE_FROM = 1000
+"""Steps from which a compilation of half a minute is worth its while."""
 
 
 @dataclass
@@ -49,10 +47,9 @@ class Run:
 
 
 def train(
-    method: Multimodal,
+    method: Method,
     loader: Loader,
     held: Loader,
-    statistics: dict[str, Statistics],
     *,
     max_steps: int,
     crop_size: int,
@@ -64,18 +61,17 @@ def train(
 
     Parameters
     ----------
-    method : Multimodal
+    method : Method
         Its weights are changed.
     loader, held : Loader
         Of the training chips, for `max_steps`; of the held-out ones.
-    statistics : dict of str to Statistics
-        The normaliser of each sensor.
     max_steps, crop_size : int
         Steps, pixels a side of a view.
     options : PretrainOptions
         The rest.
     folder : Path, optional
-        Where checkpoints are kept, every ``options.checkpoint_seconds``; none without it.
+        Where checkpoints are kept, every ``options.checkpoint_seconds``, and the log is written;
+        none without it.
     checkpoint : Path, optional
         Of the same run, to go on from.
 
@@ -90,21 +86,14 @@ def train(
     """
     accelerator = _choose_accelerator(options.device)
     precision = _choose_precision(options.precision, accelerator)
-    keeper = Keeper(folder, options.checkpoint_seconds) if folder is not None else None
-    task = _Task(method, loader, held, statistics, max_steps, crop_size, options, keeper)
+    first = find_rank()[0] == 0
+    keeper = Keeper(folder, options.checkpoint_seconds) if folder is not None and first else None
+    log = Log(folder if first else None, options.tensorboard if first else None)
+    _prepare(method, options, accelerator, max_steps)
+    plan = Plan(max_steps, crop_size, bf16=precision == "bf16")
+    task = Task(method, loader, held, plan, options, log, keeper)
     with _quiet_lightning():
-        trainer = lightning.Trainer(
-            accelerator=accelerator,
-            devices=1,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-            max_steps=max_steps,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=options.progress,
-            callbacks=[_Bar()] if options.progress else None,
-            gradient_clip_val=1.0,
-        )
+        trainer = _build_trainer(accelerator, max_steps, progress=options.progress and first)
         started = time.perf_counter()
         interrupted = False
         try:
@@ -116,12 +105,14 @@ def train(
             if not trainer.interrupted:
                 raise
             interrupted = True
+        finally:
+            log.close()
         seconds = task.seconds_before + time.perf_counter() - started
     task.move()
     method.eval()
     held_out = task.evaluate()
     return Run(
-        pd.DataFrame(task.rows),
+        pd.DataFrame(log.rows),
         held_out,
         seconds,
         str(task.device),
@@ -131,143 +122,41 @@ def train(
     )
 
 
+def _prepare(method: Method, options: PretrainOptions, accelerator: str, max_steps: int) -> None:
+    if not is_alone():
+        share_batch_norm(method)
+    wanted = options.compile
+    if wanted is None:
+        wanted = accelerator == "gpu" and max_steps >= COMPILE_FROM
+    if wanted:
+        for sensor in method.sensors:
+            method.encoder(sensor).body.compile()
+
+
+def _build_trainer(accelerator: str, max_steps: int, *, progress: bool) -> lightning.Trainer:
+    local = int(os.environ.get("LOCAL_RANK", 0)) if not is_alone() else 0
+    rate = FLUSH if accelerator == "gpu" else 1
+    return lightning.Trainer(
+        accelerator=accelerator,
+        devices=[local] if accelerator == "gpu" else 1,
+        # Of several processes each trains by itself: rows and gradients are exchanged by us.
+        plugins=[LightningEnvironment()],
+        precision="32-true",
+        max_steps=max_steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+        callbacks=[_Bar(refresh_rate=rate)] if progress else None,
+    )
+
+
 class _Bar(TQDMProgressBar):  # type: ignore[misc]
     """Steps, not epochs: there is only one pass over the order."""
 
     def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
         super().on_train_epoch_start(trainer)
         self.train_progress_bar.set_description("pretraining")
-
-
-class _Task(lightning.LightningModule):  # type: ignore[misc]
-    """One step and its optimiser; the loaders make their batches on the device."""
-
-    def __init__(
-        self,
-        method: Multimodal,
-        loader: Loader,
-        held: Loader,
-        statistics: dict[str, Statistics],
-        max_steps: int,
-        crop_size: int,
-        options: PretrainOptions,
-        keeper: Keeper | None,
-    ) -> None:
-        super().__init__()
-        self.method = method
-        self._keeper = keeper
-        self._loaders = loader, held
-        self._statistics = statistics
-        self._max_steps = max_steps
-        self._crop_size = crop_size
-        self._options = options
-        self._eval_every = options.eval_every or max(1, max_steps // 20)
-        self.rows: list[dict[str, Any]] = []
-        self.seconds_before = 0.0
-        """Spent on steps before this call, where it goes on from a checkpoint."""
-        self._started = time.perf_counter()
-
-    def move(self) -> None:
-        """Have batches made on the device, and the encoders in channels-last order."""
-        for loader in self._loaders:
-            loader.to(self.device)
-        self.method.to(memory_format=torch.channels_last)
-
-    def on_fit_start(self) -> None:
-        self.move()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["rows"] = self.rows
-        checkpoint["seconds"] = self.seconds_before + time.perf_counter() - self._started
-        checkpoint["random"] = torch.get_rng_state()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.rows = checkpoint["rows"]
-        self.seconds_before = checkpoint["seconds"]
-        torch.set_rng_state(checkpoint["random"])
-
-    def training_step(self, batch: Batch, _number: int) -> Tensor:
-        # Crops are a function of seed and step, so that a run can be repeated and resumed.
-        generator = torch.Generator().manual_seed(_mix(self._options.seed, self.global_step))
-        views = self.method.augment(
-            self._normalise(batch),
-            size=self._crop_size,
-            scale=self._options.crop_scale,
-            generator=generator,
-        )
-        same_ground = find_same_ground(batch["location"], batch["footprint"])
-        loss = self.method.loss(self.method.project(views), same_ground)
-        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(same_ground))
-        return loss
-
-    def on_train_batch_end(self, outputs: Any, _batch: Batch, _number: int) -> None:
-        step = self.global_step
-        loss = float(outputs["loss"])
-        row: dict[str, Any] = {"step": step, "loss": loss}
-        check_health(loss, None, step)
-        if step % self._eval_every == 0 or step == self._max_steps:
-            row |= self.evaluate()
-            check_health(loss, row["feature_std"], step)
-            self.log("recall@1", row["recall_at_1"], prog_bar=True, batch_size=1)
-        self.rows.append(row)
-        if self._keeper is not None:
-            self._keeper.keep(self.trainer)
-
-    @torch.no_grad()
-    def evaluate(self) -> dict[str, float]:
-        """Retrieve held-out places across sensors, without augmentation."""
-        held = self._loaders[1]
-        was_training = self.method.training
-        self.method.eval()
-        parts = [
-            self.method.project(self._normalise(held.take(index)))
-            for index in torch.split(torch.arange(len(held.chips)), 64)
-        ]
-        self.method.train(was_training)
-        a, b = (torch.cat([part[name] for part in parts]) for name in ("s1", "s2"))
-        return {
-            **measure_retrieval(a, b),
-            "feature_std": min(feature_spread(a), feature_spread(b)),
-            "effective_rank": min(effective_rank(a), effective_rank(b)),
-        }
-
-    def _normalise(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        ready = {}
-        for name in self._statistics:
-            values, valid = batch[name], batch[f"{name}_valid"]
-            mean, std = (
-                torch.tensor(numbers, dtype=torch.float32, device=values.device).view(1, -1, 1, 1)
-                for numbers in (self._statistics[name].mean, self._statistics[name].std)
-            )
-            ready[name] = (values - mean) / std * valid, valid
-        return ready
-
-    def configure_optimizers(self) -> Any:
-        options = self._options
-        matrices = [p for p in self.method.parameters() if p.ndim > 1]
-        vectors = [p for p in self.method.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": options.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=options.learning_rate)
-        rising = max(1, round(options.warmup * self._max_steps))
-
-        def factor(step: int) -> float:
-            if step < rising:
-                return (step + 1) / rising
-            done = (step - rising) / max(1, self._max_steps - rising)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-
-def _mix(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
 
 
 def _choose_accelerator(device: str) -> str:

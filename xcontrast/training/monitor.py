@@ -6,6 +6,8 @@ whether the two sensors have found each other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,11 +17,14 @@ from xcontrast.errors import TrainingError, problem
 from xcontrast.sampling.chips import Chips
 
 __all__ = [
+    "alignment",
     "check_health",
     "choose_watched",
     "effective_rank",
     "feature_spread",
     "measure_retrieval",
+    "summarise",
+    "uniformity",
 ]
 
 
@@ -129,6 +134,79 @@ def effective_rank(z: Tensor) -> float:
     values = torch.linalg.svdvals((z - z.mean(0)).double())
     share = values / values.sum().clamp(min=1e-12)
     return float(torch.exp(-(share * share.clamp(min=1e-12).log()).sum()))
+
+
+def alignment(a: Tensor, b: Tensor) -> float:
+    """Give the mean squared distance of positive pairs on the unit sphere: 0 is aligned.
+
+    Parameters
+    ----------
+    a, b : Tensor (N, D), float
+        Row i of both belongs together.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Wang and Isola (2020), Understanding contrastive representation learning through alignment and
+    uniformity on the hypersphere, section 4.
+    """
+    a, b = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
+    return float((a - b).square().sum(1).mean())
+
+
+def uniformity(z: Tensor) -> float:
+    """Give the log of the mean Gaussian potential of all pairs: lower is more evenly spread.
+
+    Parameters
+    ----------
+    z : Tensor (N, D), float
+
+    Returns
+    -------
+    float
+        0 when collapsed, at least -4.
+
+    References
+    ----------
+    Wang and Isola (2020), section 4, with t = 2.
+    """
+    if len(z) < 2:
+        return 0.0
+    return float(torch.pdist(F.normalize(z.float(), dim=1)).square().mul(-2).exp().mean().log())
+
+
+def summarise(watched: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Say how held-out pairs find each other, and how their representation is spread.
+
+    Parameters
+    ----------
+    watched : mapping of str to tuple of Tensor (N, D)
+        By what is paired: "sensors", "cells", "s2 places", "s2 views" and so on.
+
+    Returns
+    -------
+    dict of str to float
+        Retrieval, alignment and uniformity, of "sensors" or else means over all kinds; the least
+        spread and rank; ``{kind}_recall_at_1`` of each where there are several.
+    """
+    found = {kind: measure_retrieval(*pair) for kind, pair in watched.items()}
+    # What a method is for comes first; of one-sensor methods all kinds are.
+    main = ["sensors"] if "sensors" in watched else list(watched)
+    told = {name: float(np.mean([found[kind][name] for kind in main])) for name in found[main[0]]}
+    sides = [side for kind in main for side in watched[kind]]
+    told |= {
+        "alignment": float(np.mean([alignment(*watched[kind]) for kind in main])),
+        "uniformity": float(np.mean([uniformity(side) for side in sides])),
+        # numpy's minimum, unlike Python's, does not lose a NaN.
+        "feature_std": float(np.min([feature_spread(side) for side in sides])),
+        "effective_rank": float(np.min([effective_rank(side) for side in sides])),
+    }
+    if len(watched) > 1:
+        told |= {f"{k.replace(' ', '_')}_recall_at_1": v["recall_at_1"] for k, v in found.items()}
+    return told
 
 
 def check_health(loss: float, spread: float | None, step: int) -> None:

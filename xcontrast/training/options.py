@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from xcontrast.errors import DataError, problem
+from xcontrast.nn.augmentation import PLAIN, SAR, Augmentation
 
 __all__ = ["PretrainOptions"]
 
@@ -13,6 +15,8 @@ __all__ = ["PretrainOptions"]
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptions:
     """Settings of a pretraining run; the defaults suit one region and one device.
+
+    :meth:`paper` gives what was published instead.
 
     Raises
     ------
@@ -25,62 +29,86 @@ class PretrainOptions:
     0.2
     """
 
+    optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
     learning_rate: float = 1e-3
-    """Peak of AdamW's rate, after the warm-up and before the cosine decay to zero."""
+    """Peak, after the warm-up."""
     weight_decay: float = 1e-4
     """On weight matrices; not on biases and norms."""
     warmup: float = 0.1
     """Share of the steps with a rising rate."""
+    schedule: Literal["cosine", "steps"] = "cosine"
+    """cosine falls to zero; steps divides by ten after .6 and .8 of the steps."""
+    clip: float | None = 1.0
+    """Largest norm of the gradient; None leaves it as it is."""
     temperature: float = 0.1
-    """Of NT-Xent; the dual-encoder paper's value."""
+    """Divides cosine similarities."""
+    negatives: Literal["both", "cross", "none"] = "both"
+    """multimodal and simclr: samples of both views, only of the other one (CLIP), or none
+    (VICReg)."""
+    min_distance: float | None = 0.0
+    """Chips of one place are no negatives of each other if they overlap or their centres lie
+    within so many pixels; None: all are, as in the papers."""
+    dense_weight: float = 0.0
+    """multimodal: of the term in which cells of both sensors that show one point are positives."""
+    seasonal_weight: float = 0.0
+    """multimodal, on pairs with dates: of the term in which two dates are positives, in a space
+    of their own."""
+    queue: int | None = None
+    """moco, moco_tp, seco: keys held a space; None is half the training chips, at most 16,384."""
+    key_momentum: float = 0.99
+    """moco, moco_tp, seco: share of the key encoder kept at a step; the papers' .999 needs tens
+    of thousands of steps."""
     n_projected: int = 128
-    """Dimensions of the contrastive space; the dual-encoder paper's value."""
-    n_hidden: int = 512
-    """Width of the projectors' hidden layer; unstated in the paper."""
+    """Dimensions of a contrastive space; both papers' value."""
+    n_hidden: int | None = 512
+    """Width of the projectors' hidden layer; None is as many as the features."""
+    pooled: Literal["all", "last"] = "all"
+    """Levels that are projected: all, so that projectors apply to dense cells, or the deepest."""
     out_stride: int = 16
     """Deepest feature level, pixels a cell."""
+    stem: Literal["own", "3x3"] = "own"
+    """First layers: the network's own, or two convolutions of 3 x 3 as in the dual-encoder
+    paper."""
+    weights: str | os.PathLike[str] | None = None
+    """To begin from: None is random; "imagenet", through timm; a folder of a model; a file of
+    weights with timm's names."""
+    scaling: Literal["standard", "paper"] = "standard"
+    """standard: by the mean and deviation of the training chips; paper: as each paper does it,
+    for the bands that it names."""
     crop_size: int | None = None
     """Side of a view, pixels; None is three quarters of the chip, to a multiple of 16."""
     crop_scale: tuple[float, float] = (0.25, 1.0)
-    """Least and largest share of a chip's area in a crop; unstated in the paper."""
+    """Least and largest share of a chip's area in a crop."""
+    s1_augmentation: Augmentation = SAR
+    """Of artificial views of Sentinel-1; ``Augmentation()`` is plain SimCLR's."""
+    s2_augmentation: Augmentation = PLAIN
+    """Of artificial views of Sentinel-2."""
     chip_size: int = 128
     """Side of the chips cut when a cube or pairs are given, pixels."""
     val_fraction: float = 0.2
     """Share of the ground held out for retrieval."""
     eval_every: int | None = None
     """Steps between held-out retrievals; None is twenty over the run."""
+    micro_batch: int | None = None
+    """Chips that pass an encoder at a time; None is the batch. The gradient stays that of the
+    whole batch, for one more forward pass."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Of the encoders; auto is bfloat16 where the device computes in it, float32 elsewhere."""
+    compile: bool | None = None
+    """Compile the encoders; None does so on a GPU, for runs of 1,000 steps or more."""
     device: str = "auto"
     """auto is the first GPU if there is one, else the CPU."""
     checkpoint_seconds: float = 300.0
     """Least time between two checkpoints in `out`: what a run that is killed loses at most."""
+    tensorboard: str | os.PathLike[str] | None = None
+    """Folder to log into for TensorBoard, as the run goes."""
     seed: int = 0
     """Of weights, order, crops and the held-out ground."""
     progress: bool = True
     """Show bars."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            name
-            for name, good in {
-                "learning_rate": self.learning_rate > 0,
-                "weight_decay": self.weight_decay >= 0,
-                "warmup": 0 <= self.warmup < 1,
-                "temperature": self.temperature > 0,
-                "n_projected": self.n_projected > 1,
-                "n_hidden": self.n_hidden > 1,
-                "out_stride": self.out_stride >= 1,
-                "crop_size": self.crop_size is None or self.crop_size >= 16,
-                "crop_scale": 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1,
-                "chip_size": self.chip_size >= 16,
-                "val_fraction": 0 < self.val_fraction < 1,
-                "eval_every": self.eval_every is None or self.eval_every > 0,
-                "checkpoint_seconds": self.checkpoint_seconds >= 0,
-                "precision": self.precision in ("auto", "32", "bf16"),
-            }.items()
-            if not good
-        ]
+        wrong = [name for name, good in _judge(self).items() if not good]
         if wrong:
             raise DataError(
                 problem(
@@ -89,3 +117,76 @@ class PretrainOptions:
                     do="see the fields of xc.PretrainOptions",
                 )
             )
+
+    def augmentation(self, sensor: str) -> Augmentation:
+        """Give the augmentation of a sensor."""
+        return self.s1_augmentation if sensor == "s1" else self.s2_augmentation
+
+    @classmethod
+    def paper(
+        cls, method: str, *, batch_size: int | None = None, **changed: Any
+    ) -> PretrainOptions:
+        """Give the published settings of a method; ``pretrain(preset="paper")`` uses them.
+
+        Parameters
+        ----------
+        method : str
+            As for :func:`xcontrast.pretrain`.
+        batch_size : int, optional
+            That the rate of LARS is scaled to, 0.03 for each 256; by default the paper's 4096.
+        **changed
+            Fields that shall differ.
+
+        Returns
+        -------
+        PretrainOptions
+
+        References
+        ----------
+        Jain, Wilson and Gulshan (2022), section 3 (multimodal, and its SimCLR baseline). Manas et
+        al. (2021), Seasonal Contrast, section 4.1 and its public code (seco, moco, moco_tp).
+
+        Examples
+        --------
+        >>> PretrainOptions.paper("multimodal").learning_rate
+        0.48
+        >>> PretrainOptions.paper("seco").queue
+        16384
+        """
+        from xcontrast.training.presets import publish
+
+        return cls(**{**publish(method, batch_size), **changed})
+
+
+def _judge(options: PretrainOptions) -> dict[str, bool]:
+    """Say of each field whether its value can be."""
+    low, high = options.crop_scale
+    positive = (
+        "learning_rate", "temperature", "out_stride", "clip", "queue", "eval_every", "micro_batch"
+    )  # fmt: skip
+    verdict = {
+        name: getattr(options, name) is None or getattr(options, name) > 0 for name in positive
+    }
+    not_negative = (
+        "weight_decay", "min_distance", "dense_weight", "seasonal_weight", "checkpoint_seconds"
+    )  # fmt: skip
+    verdict |= {
+        name: getattr(options, name) is None or getattr(options, name) >= 0 for name in not_negative
+    }
+    return verdict | {
+        "warmup": 0 <= options.warmup < 1,
+        "key_momentum": 0 <= options.key_momentum <= 1,
+        "n_projected": options.n_projected > 1,
+        "n_hidden": options.n_hidden is None or options.n_hidden > 1,
+        "crop_size": options.crop_size is None or options.crop_size >= 16,
+        "crop_scale": 0 < low <= high <= 1,
+        "chip_size": options.chip_size >= 16,
+        "val_fraction": 0 < options.val_fraction < 1,
+        "optimiser": options.optimiser in ("adamw", "sgd", "lars"),
+        "schedule": options.schedule in ("cosine", "steps"),
+        "negatives": options.negatives in ("both", "cross", "none"),
+        "pooled": options.pooled in ("all", "last"),
+        "stem": options.stem in ("own", "3x3"),
+        "scaling": options.scaling in ("standard", "paper"),
+        "precision": options.precision in ("auto", "32", "bf16"),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Literal
@@ -13,15 +13,16 @@ import numpy as np
 import xarray as xr
 
 from xcontrast.errors import DataError, TrainingError, problem
-from xcontrast.folders import claim_folder
-from xcontrast.model import Card, Model, write_model
+from xcontrast.folders import cache_root, claim_folder
+from xcontrast.model import Card, Model, load_model, write_model
 from xcontrast.sampling.chips import Chips
-from xcontrast.sampling.cutting import chips
-from xcontrast.sampling.pairing import pairs
-from xcontrast.sampling.saving import is_saved, load_chips, partial_of
-from xcontrast.sensors import SENSORS
+from xcontrast.sampling.saving import partial_of
+from xcontrast.training.checkpoints import CHECKPOINT, RUN
 from xcontrast.training.facts import describe_run, describe_sensors, describe_training
+from xcontrast.training.logs import LOG
+from xcontrast.training.material import CHIPS, as_chips, bring_near, count_drawn
 from xcontrast.training.options import PretrainOptions
+from xcontrast.training.presets import BATCH_SIZES, PASSES, STEPS
 from xcontrast.version import __version__
 
 if TYPE_CHECKING:
@@ -32,48 +33,54 @@ if TYPE_CHECKING:
 __all__ = ["pretrain"]
 
 SMALLEST_BATCH = 8
-CHIPS = "chips.zarr"
-"""In the folder of a model: what it was trained on, where that was lazy."""
-STOPPED = ("checkpoint.ckpt", "run.json", ".checkpoint.ckpt.partial", ".run.json.partial")
+STOPPED = (CHECKPOINT, RUN, f".{CHECKPOINT}.partial", f".{RUN}.partial", LOG)
 """In the folder of a model that is still to be: where its run stands."""
 
 
 def pretrain(
     obj: xr.Dataset | Chips,
     *,
-    method: Literal["multimodal"] = "multimodal",
-    encoder: str = "resnet18",
+    method: Literal["multimodal", "seco", "simclr", "moco", "moco_tp"] = "multimodal",
+    encoder: str | None = None,
     max_steps: int | None = None,
     batch_size: int | None = None,
     out: str | os.PathLike[str] | None = None,
     cache: bool = True,
+    preset: Literal["paper"] | None = None,
     options: PretrainOptions | None = None,
 ) -> Model:
     """Train one encoder a sensor on positive pairs, without labels.
 
-    A cube is paired (within three days) and cut into chips first; pairs are cut; chips are taken
-    as they are. A part of the ground is held out, in blocks or by location, and the two sensors
-    are retrieved from each other there all along.
+    A cube is paired (within three days; for the seasonal methods by dates at least 60 days apart)
+    and cut into chips first; pairs are cut; chips are taken as they are. A part of the ground is
+    held out, in blocks or by location, and what belongs together is retrieved there all along:
+    the two sensors from each other, or one place at another date.
 
     Parameters
     ----------
     obj : Dataset or Chips
-        A cube or collection with both sensors, pairs, or chips.
-    method : {"multimodal"}
-        The contrastive method: the dual encoder.
-    encoder : str, default "resnet18"
-        Any timm network with a feature pyramid.
+        A cube or collection, pairs, or chips.
+    method : {"multimodal", "seco", "simclr", "moco", "moco_tp"}
+        multimodal: two sensors at one place and time are positives, in one joint space. seco:
+        one sensor at three dates, in three spaces: invariant to all, to the season, to artificial
+        changes. The papers' baselines: simclr and moco, two artificial views of an image;
+        moco_tp, of two dates. The last four train an encoder for each sensor there is, by itself.
+    encoder : str, optional
+        Any timm network with a feature pyramid; by default "resnet18".
     max_steps : int, optional
         Training steps; by default 100 passes over the chips, at least 300 and at most 20,000.
-        0 writes the untrained network with its normaliser: the baseline of random weights.
+        0 writes the network as it begins, with its scaling: the baseline of random weights.
     batch_size : int, optional
-        Pairs a step; by default 256, or half the chips where there are fewer than 512.
+        Chips a step; by default 256, or half the chips where there are fewer than 512.
     out : path, optional
         Folder of the model; by default one in the user's cache.
     cache : bool, default True
         Chips of lazy data are written once, as by :meth:`Chips.save`, to ``out/chips.zarr``, and
         stay there for the next run; without `out`, for the run alone. A stopped call goes on
         where it was. False reads them into memory.
+    preset : {"paper"}, optional
+        The published settings: those of :meth:`PretrainOptions.paper`, a ResNet-50 (ResNet-18 for
+        the seasonal methods), the paper's batch and steps, each unless it is given here.
     options : PretrainOptions, optional
         All the rest.
 
@@ -86,34 +93,43 @@ def pretrain(
     Raises
     ------
     DataError
-        If there are no pairs or no valid chips, an option is out of range, or another run was
-        begun in `out`.
+        If there are no pairs or no valid chips, a sensor or dates that the method needs are
+        missing, an option is out of range, or another run was begun in `out`.
     TrainingError
         If there are fewer chips than a batch, the loss is not finite, or the features collapse.
     ModelError
-        If `out` holds something, or the encoder gives no feature pyramid.
+        If `out` holds something, the encoder gives no feature pyramid, or weights to begin from
+        do not fit.
+
+    Notes
+    -----
+    Where PyTorch's process group is up (``torchrun``, then ``init_process_group``), the batch is
+    that of each process; projections are gathered with their gradients, so that every process
+    sees the negatives of all, and batch norms are shared. All processes return the same model.
 
     References
     ----------
     Jain, Wilson and Gulshan (2022), Multimodal contrastive learning for remote sensing tasks.
+    Manas et al. (2021), Seasonal Contrast. Chen et al. (2020), SimCLR. He et al. (2020), MoCo.
     """
-    options = options or PretrainOptions()
-    if method != "multimodal":
-        raise DataError(
-            problem(expected="method 'multimodal'", received=repr(method), do="leave it out")
-        )
+    options, encoder, batch_size = _choose_settings(method, encoder, batch_size, preset, options)
     begun = (CHIPS, partial_of(Path(CHIPS)).name, *STOPPED)
     target = None if out is None else claim_folder(out, but=begun)
-    windows = _as_chips(obj, options)
+    windows = as_chips(obj, method, options)
     # What cannot be trained on is refused before anything is read.
     train_chips, _ = _split(windows, options)
     size = _choose_batch(batch_size, len(train_chips))
-    steps = _choose_steps(max_steps, len(train_chips), size)
+    steps = _choose_steps(max_steps, len(train_chips), size, method, preset)
+    options = _fill_in(options, windows.size, len(train_chips), size)
     with ExitStack() as stack:
         folder = target
         if folder is None and cache:
-            folder = Path(stack.enter_context(TemporaryDirectory(dir=_cache_root())))
-        windows = _bring_near(windows, folder if cache else None, options)
+            folder = Path(stack.enter_context(TemporaryDirectory(dir=cache_root())))
+        from xcontrast.training.ranks import check_folder, first_goes_ahead, is_first
+
+        check_folder(target)
+        with first_goes_ahead():
+            windows = bring_near(windows, folder if cache else None, options)
         try:
             card, weights, history = _train(windows, method, encoder, steps, size, target, options)
         except TrainingError:
@@ -121,10 +137,49 @@ def pretrain(
             _forget_run(target)
             raise
     if target is None:
-        target = Path(mkdtemp(dir=_cache_root()))
-    model = write_model(target, card, weights, history=history)
-    _forget_run(target)
+        target = Path(mkdtemp(dir=cache_root()))
+    with first_goes_ahead():
+        if not is_first():
+            return load_model(target)
+        model = write_model(target, card, weights, history=history)
+        _forget_run(target)
     return model
+
+
+def _choose_settings(
+    method: str,
+    encoder: str | None,
+    batch_size: int | None,
+    preset: str | None,
+    options: PretrainOptions | None,
+) -> tuple[PretrainOptions, str, int | None]:
+    if method not in BATCH_SIZES or preset not in (None, "paper"):
+        raise DataError(
+            problem(
+                expected=f"a method of {', '.join(BATCH_SIZES)}, and preset None or 'paper'",
+                received=f"method={method!r}, preset={preset!r}",
+                do="choose one of them",
+            )
+        )
+    if preset is None:
+        return options or PretrainOptions(), encoder or "resnet18", batch_size
+    if options is not None:
+        raise DataError(
+            problem(
+                expected="either a preset or options",
+                received="both",
+                do=f"give options=PretrainOptions.paper({method!r}, ...) with what shall differ",
+            )
+        )
+    published = "resnet50" if method in STEPS else "resnet18"
+    options = PretrainOptions.paper(method, batch_size=batch_size)
+    return options, encoder or published, batch_size or BATCH_SIZES[method]
+
+
+def _fill_in(options: PretrainOptions, chip_size: int, n_chips: int, size: int) -> PretrainOptions:
+    """Decide what was left to the data."""
+    queue = options.queue or max(size, min(16_384, n_chips // 2))
+    return replace(options, crop_size=options.crop_size or _choose_crop(chip_size), queue=queue)
 
 
 def _forget_run(folder: Path | None) -> None:
@@ -146,43 +201,43 @@ def _train(
     # torch and Lightning take seconds to import: only now is it sure that they are needed.
     import torch
 
-    from xcontrast.nn.encoders import measure_levels
     from xcontrast.sampling.loader import Loader
     from xcontrast.sampling.statistics import measure_statistics
     from xcontrast.training.checkpoints import find_checkpoint
     from xcontrast.training.loop import train
-    from xcontrast.training.methods.multimodal import Multimodal
+    from xcontrast.training.methods import BUILDERS
     from xcontrast.training.monitor import choose_watched
+    from xcontrast.training.ranks import first_goes_ahead
+    from xcontrast.training.weights import begin_from
 
     train_chips, held_chips = _split(windows, options)
     seed, progress = options.seed, options.progress
-    loader = Loader(train_chips, batch_size=size, n_steps=steps, seed=seed, progress=progress)
-    held = Loader(choose_watched(held_chips, seed=seed), batch_size=1, progress=progress)
+    watched = choose_watched(held_chips, seed=seed)
+    held = Loader(watched, batch_size=1, n_dates=1, seed=seed, progress=progress)
+    loader = Loader(
+        train_chips, batch_size=size, n_steps=steps, n_dates=count_drawn(windows, method, options),
+        seed=seed, progress=progress,
+    )  # fmt: skip
     statistics = measure_statistics(loader, seed=seed)
     checkpoint = None
     if folder is not None and steps:
         called = {"method": method, "encoder": encoder, "steps": steps, "batch_size": size}
         told = describe_run(train_chips, statistics, options, **called)
-        checkpoint = find_checkpoint(folder, told)
-    n_bands = {s.name: windows.pairs.sizes[s.band] for s in windows.sensors}
+        with first_goes_ahead():
+            checkpoint = find_checkpoint(folder, told)
+    sensors = describe_sensors(windows, statistics, method, options)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Multimodal(
-            n_bands,
-            encoder=encoder,
-            out_stride=options.out_stride,
-            n_hidden=options.n_hidden,
-            n_projected=options.n_projected,
-            temperature=options.temperature,
-        )
-        levels = measure_levels(network.encoder("s1"))
+        network = BUILDERS[method](sensors, encoder=encoder, options=options)
+        if options.weights is not None:
+            begin_from(network, options.weights)
+        assert options.crop_size is not None
         run = train(
             network,
             loader,
             held,
-            statistics,
             max_steps=steps,
-            crop_size=options.crop_size or _choose_crop(windows.size),
+            crop_size=options.crop_size,
             options=options,
             folder=folder,
             checkpoint=checkpoint,
@@ -191,10 +246,11 @@ def _train(
         method=method,
         encoder=encoder,
         out_stride=options.out_stride,
-        levels=tuple(asdict(level) for level in levels),
-        n_hidden=options.n_hidden,
-        n_projected=options.n_projected,
-        sensors=describe_sensors(windows, statistics),
+        levels=tuple(asdict(level) for level in network.levels),
+        sensors=sensors,
+        stem=options.stem,
+        projected=network.spaces,
+        projector=network.projector_card,
         training=describe_training(windows, train_chips, held_chips, size, options, run),
         xcontrast=__version__,
     )
@@ -203,47 +259,6 @@ def _train(
 
 def _split(windows: Chips, options: PretrainOptions) -> tuple[Chips, Chips]:
     return windows.split(fraction=options.val_fraction, buffer=0, seed=options.seed)
-
-
-def _bring_near(windows: Chips, folder: Path | None, options: PretrainOptions) -> Chips:
-    """Have pixels that are lazy written to a folder, or without one read into memory."""
-    lazy = windows.pixels is None and any(
-        windows.pairs[sensor.name].chunks is not None for sensor in windows.sensors
-    )
-    if not lazy:
-        return windows
-    if folder is None:
-        return windows.load(progress=options.progress)
-    path = folder / CHIPS
-    if not path.exists():
-        return windows.save(path, seed=options.seed, progress=options.progress)
-    if not is_saved(windows, path, seed=options.seed):
-        raise DataError(
-            problem(
-                expected="the chips of this call, as an earlier one wrote them",
-                received=f"other chips in {path}",
-                do="choose another `out`, or remove that store",
-            )
-        )
-    return load_chips(path)
-
-
-def _as_chips(obj: xr.Dataset | Chips, options: PretrainOptions) -> Chips:
-    if isinstance(obj, Chips):
-        found = obj
-    elif "pair" in obj.dims:
-        found = chips(obj, size=options.chip_size)
-    else:
-        found = chips(pairs(obj), size=options.chip_size)
-    if len(found.sensors) < len(SENSORS):
-        raise DataError(
-            problem(
-                expected="chips with both sensors",
-                received=f"only {', '.join(s.title for s in found.sensors)}",
-                do="pair a cube that has s1 and s2",
-            )
-        )
-    return found
 
 
 def _choose_batch(batch_size: int | None, n_chips: int) -> int:
@@ -260,7 +275,11 @@ def _choose_batch(batch_size: int | None, n_chips: int) -> int:
     return size
 
 
-def _choose_steps(max_steps: int | None, n_chips: int, batch_size: int) -> int:
+def _choose_steps(
+    max_steps: int | None, n_chips: int, batch_size: int, method: str, preset: str | None
+) -> int:
+    if max_steps is None and preset is not None:
+        return STEPS.get(method, PASSES * n_chips // batch_size)
     if max_steps is None:
         return int(np.clip(100 * n_chips // batch_size, 300, 20_000))
     if max_steps < 0:
@@ -272,11 +291,3 @@ def _choose_steps(max_steps: int | None, n_chips: int, batch_size: int) -> int:
 
 def _choose_crop(chip_size: int) -> int:
     return max(16, chip_size * 3 // 4 // 16 * 16)
-
-
-def _cache_root() -> Path:
-    from platformdirs import user_cache_path
-
-    root = Path(os.environ.get("XCONTRAST_CACHE") or user_cache_path("xcontrast")) / "models"
-    root.mkdir(parents=True, exist_ok=True)
-    return root

@@ -1,0 +1,207 @@
+"""What pretraining is worth on real floods: OMBRIA, split by scene, a tenth of the tiles labelled.
+
+A frozen encoder of Sentinel-1, before and after, with a linear head; equal steps and encoder.
+30 % of the tiles, whole scenes, are final: they are mapped in the headline alone, and the ablation
+splits what is left. Rows are appended run by run, one a scene, and runs that are there are not
+made again, so that this can be stopped and called again.
+
+    python tests/benchmarks/ombria.py ablation --seeds 0 1 2 --steps 200
+    python tests/benchmarks/ombria.py headline --seeds 0 1 2 3 4 --steps 400
+    python tests/benchmarks/ombria.py show
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+import xcontrast as xc
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from imagery import open_ombria, split_scenes
+
+ROWS = Path(__file__).with_name("ombria.csv")
+DATA = Path(os.environ.get("XCONTRAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+BASE = xc.PretrainOptions(crop_size=64, progress=False, eval_every=100_000)
+TIMES = 1000
+"""Resamples of the bootstrap."""
+
+HEADLINE: dict[str, tuple[str, xc.PretrainOptions]] = {
+    "random-init": ("none", BASE),
+    "simclr": ("simclr", BASE),
+    "multimodal": ("multimodal", BASE),
+}
+ABLATION: dict[str, tuple[str, xc.PretrainOptions]] = {
+    "random-init": ("none", BASE),
+    "simclr, radar-tuned": ("simclr", BASE),
+    "simclr, plain": ("simclr", replace(BASE, s1_augmentation=xc.Augmentation())),
+    "multimodal": ("multimodal", BASE),
+    "cross-sensor negatives only": ("multimodal", replace(BASE, negatives="cross")),
+    "negatives not masked": ("multimodal", replace(BASE, min_distance=None)),
+    "dense term": ("multimodal", replace(BASE, dense_weight=1.0)),
+    "VICReg": ("multimodal", replace(BASE, negatives="none")),
+    "seasonal term": ("multimodal", replace(BASE, seasonal_weight=0.5)),
+    "temperature .2": ("multimodal", replace(BASE, temperature=0.2)),
+    "crops from .08": ("multimodal", replace(BASE, crop_scale=(0.08, 1.0))),
+    "deepest level alone": ("multimodal", replace(BASE, pooled="last")),
+    "moco": ("moco", BASE),
+}
+
+
+def pretrain(cube: xr.Dataset, method: str, options: xc.PretrainOptions, steps: int) -> xc.Model:
+    """Train on the unlabelled pairs of the training scenes alone."""
+    paired = xc.pairs(cube, kind="both" if options.seasonal_weight else "cross-sensor")
+    if method not in ("multimodal", "none"):
+        paired = paired[["s1"]]  # What is judged: the encoder of Sentinel-1.
+    chips = xc.chips(paired, size=96)
+    if method == "none":
+        return xc.pretrain(chips, max_steps=0, batch_size=64, options=options)
+    return xc.pretrain(chips, method=method, max_steps=steps, batch_size=64, options=options)
+
+
+def count_flood(
+    cube: xr.Dataset, truth: xr.DataArray, model: xc.Model, fit: np.ndarray, test: np.ndarray
+) -> pd.DataFrame:
+    """Count pixels hit, false and missed, by scene."""
+
+    def change(tiles: np.ndarray) -> xr.DataArray:
+        return xc.before_after(xc.embed(cube["s1"].isel(location=tiles), model))
+
+    head = xc.fit(change(fit), truth.isel(location=fit), legend=xc.FLOOD)
+    rows = []
+    for tiles in np.array_split(test, -(-len(test) // 16)):
+        real = truth.isel(location=tiles)
+        mapped = xc.predict(change(tiles), head, like=real).label
+        found = mapped.transpose("location", "y", "x").values == 1
+        wet = real.values == 1
+        for k, tile in enumerate(tiles):
+            rows.append(
+                {
+                    "scene": str(cube.scene.values[tile]),
+                    "hit": int((found[k] & wet[k]).sum()),
+                    "false": int((found[k] & ~wet[k]).sum()),
+                    "missed": int((~found[k] & wet[k]).sum()),
+                }
+            )
+    return pd.DataFrame(rows).groupby("scene", as_index=False).sum()
+
+
+def run(study: str, variants: list[str], seeds: list[int], steps: int) -> None:
+    """Make the runs that are not there."""
+    table = HEADLINE if study == "headline" else ABLATION
+    cube, truth = open_ombria(DATA)
+    scene = cube.scene.values
+    final = split_scenes(scene, share=0.3, seed=0)
+    for seed in seeds:
+        if study == "headline":
+            test, train = np.flatnonzero(final), np.flatnonzero(~final)
+        else:
+            rest = np.flatnonzero(~final)
+            held = split_scenes(scene[rest], share=0.25, seed=seed + 1)
+            test, train = rest[held], rest[~held]
+        rng = np.random.default_rng(seed)
+        fit = np.sort(rng.permutation(train)[: len(train) // 10])
+        for name in variants or list(table):
+            if is_there(study, name, seed, steps):
+                continue
+            method, options = table[name]
+            begin = time.perf_counter()
+            own = replace(options, seed=seed)
+            model = pretrain(cube.isel(location=train), method, own, steps)
+            between = time.perf_counter()
+            rows = count_flood(cube, truth, model, fit, test)
+            held_out = model.card.training["held_out"]
+            facts = {
+                "study": study, "variant": name, "seed": seed, "steps": steps,
+                "recall": round(held_out["recall_at_1"], 4),
+                "seconds": round(between - begin, 1),
+            }  # fmt: skip
+            rows = rows.assign(**facts)[[*facts, "scene", "hit", "false", "missed"]]
+            rows.to_csv(ROWS, mode="a", header=not ROWS.exists(), index=False)
+            print(
+                f"{study} {name} {seed}: IoU {iou(rows):.3f}, recall {facts['recall']:.3f}, "
+                f"{between - begin:.0f} + {time.perf_counter() - between:.0f} s",
+                flush=True,
+            )
+
+
+def is_there(study: str, name: str, seed: int, steps: int) -> bool:
+    """Say whether a run's rows have been written."""
+    if not ROWS.exists():
+        return False
+    rows = pd.read_csv(ROWS)
+    same = (rows.study == study) & (rows.variant == name)
+    return bool((same & (rows.seed == seed) & (rows.steps == steps)).any())
+
+
+def iou(rows: pd.DataFrame) -> float:
+    """Give the IoU of the flood over all pixels."""
+    hit = rows.hit.sum()
+    return float(hit / (hit + rows["false"].sum() + rows.missed.sum()))
+
+
+def bootstrap(rows: pd.DataFrame, other: pd.DataFrame | None = None) -> tuple[float, float]:
+    """Give the 95 % interval over scenes, of the IoU or of its difference from another's."""
+    rng = np.random.default_rng(0)
+    keys = ["hit", "false", "missed"]
+    counts = [own.groupby("scene")[keys].sum() for own in (rows, other) if own is not None]
+    names = counts[0].index
+    drawn = rng.integers(len(names), size=(TIMES, len(names)))
+    scores = []
+    for own in counts:
+        hit, false, missed = own.loc[names].to_numpy()[drawn].sum(1).T
+        scores.append(hit / (hit + false + missed))
+    values = scores[0] if other is None else scores[0] - scores[1]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def show() -> None:
+    """Print a table of each study: mean over seeds, spread, intervals over scenes."""
+    every = pd.read_csv(ROWS)
+    for (study, steps), rows in every.groupby(["study", "steps"]):
+        base = rows[rows.variant == ("random-init" if study == "headline" else "multimodal")]
+        print(f"\n{study}, {steps} steps\n")
+        less = f"less {base.variant.iloc[0]}, 95 %"
+        print(f"| variant | seeds | IoU, mean (min to max) | 95 % over scenes | {less} | recall |")
+        print("|---|---|---|---|---|---|")
+        for name in rows.variant.unique():
+            own = rows[rows.variant == name]
+            shared = base[base.seed.isin(own.seed.unique())]
+            each = np.array([iou(part) for _, part in own.groupby("seed")])
+            low, high = bootstrap(own)
+            gain = (0.0, 0.0) if name == base.variant.iloc[0] else bootstrap(own, shared)
+            recall = own.groupby("seed").recall.first().mean()
+            print(
+                f"| {name} | {len(each)} | {each.mean():.3f} ({each.min():.3f} to "
+                f"{each.max():.3f}) | {low:.3f} to {high:.3f} | {gain[0]:+.3f} to {gain[1]:+.3f} "
+                f"| {recall:.3f} |"
+            )
+
+
+def main() -> None:
+    """Read the call."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=["headline", "ablation", "show"])
+    parser.add_argument("--variants", nargs="*", default=[])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--steps", type=int, default=200)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if args.study != "show":
+        run(args.study, args.variants, args.seeds, args.steps)
+    show()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Two processes with half the batch each, against one with the whole batch; gloo, float64."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import children
+import pytest
+import torch
+from builders import DATES, run_step
+
+import xcontrast as xc
+
+
+def _run_both(target, folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=target, args=(rank, str(folder))) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(300)
+        assert process.exitcode == 0
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("ranks")
+    _run_both(children.step_rank, folder)
+    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("name", list(DATES))
+def test_two_processes_give_the_gradients_of_one(ranks: list[dict], name: str, train: bool) -> None:
+    """Batch norm in eval mode, and in training mode shared over both; keys, queues, statistics."""
+    whole = run_step(name, train=train)
+    assert sum(key.startswith("grad") for key in whole) > 50
+    for own in ranks:
+        found = own[f"{name} {train}"]
+        assert found.keys() == whole.keys()
+        for key, tensor in whole.items():
+            assert torch.allclose(found[key], tensor, rtol=1e-5, atol=1e-8), key
+
+
+def test_unshared_statistics_would_show(ranks: list[dict]) -> None:
+    """In training mode the halves' own statistics give other gradients: the check can fail."""
+    half, whole = (run_step("simclr", train=True, rank=0, n_ranks=n) for n in (2, 1))
+    key = next(key for key in whole if key.startswith("grad"))
+    assert not torch.allclose(half[key], whole[key], rtol=1e-3)
+    assert torch.allclose(ranks[0]["simclr True"][key], whole[key], rtol=1e-5)
+
+
+def test_pretraining_in_two_processes_gives_one_model(tmp_path: Path) -> None:
+    _run_both(children.pretrain_rank, tmp_path)
+    digests = [(tmp_path / f"digest{rank}").read_text() for rank in range(2)]
+    model = xc.load_model(tmp_path / "model")
+    assert digests == [model.digest, model.digest]
+    assert list(model.history.step) == list(range(1, 13))
+    assert model.card.training["n_devices"] == 2
+    assert sorted(p.name for p in model.path.iterdir()) == [
+        "card.json", "chips.zarr", "history.csv", "weights.safetensors",
+    ]  # fmt: skip

@@ -1,0 +1,165 @@
+"""Model folders: written whole or not at all, checked when read, shown with their facts."""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from xcontrast.errors import ModelError, problem
+from xcontrast.folders import claim_folder, copy_folder, publish_folder, read_folder, stage_folder
+from xcontrast.model.card import Card
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Model", "load_model", "write_model"]
+
+FORMAT = "xcontrast-model"
+VERSION = 2
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder that has been checked; small, and safe to send to a worker."""
+
+    path: Path
+    card: Card
+    digest: str
+    """Names weights and card together; two models with one digest embed alike."""
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Names of the sensors that the model has an encoder for."""
+        return tuple(self.card.sensors)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """What was logged while training, one row a logged step; empty if nothing was."""
+        log = self.path / "history.csv"
+        return pd.read_csv(log) if log.exists() else pd.DataFrame()
+
+    def save(self, path: str | os.PathLike[str]) -> Model:
+        """Copy the model folder to a new place.
+
+        Parameters
+        ----------
+        path : path
+            A folder that does not exist or is empty.
+
+        Returns
+        -------
+        Model
+            The copy.
+
+        Raises
+        ------
+        ModelError
+            If the folder holds something.
+        """
+        target = claim_folder(path)
+        copy_folder(self.path, target)
+        return load_model(target)
+
+    def __repr__(self) -> str:
+        rows = "\n".join(f"  {name:<10} {value}" for name, value in self._facts())
+        return f"<xcontrast.Model {self.digest}>\n{rows}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self._facts()
+        )
+        return f"<div><b>xcontrast.Model</b> <code>{self.digest}</code><table>{rows}</table></div>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        card = self.card
+        strides = ", ".join(str(level["stride"]) for level in card.levels)
+        facts = [
+            ("method", f"{card.method}, {card.training.get('steps', 0)} steps"),
+            ("encoder", f"{card.encoder}, levels at {strides} px, {card.n_features} features"),
+        ]
+        facts += [
+            (name, f"{', '.join(s.bands)} ({'reflectance' if s.units == '1' else s.units})")
+            for name, s in card.sensors.items()
+        ]
+        held = card.training.get("held_out")
+        if held:
+            facts.append(
+                (
+                    "held out",
+                    f"recall@1 {held['recall_at_1']:.2f}, chance {held['chance_recall_at_1']:.3f}, "
+                    f"{held['n_val']:.0f} places",
+                )
+            )
+        return [*facts, ("folder", str(self.path))]
+
+
+def write_model(
+    path: Path,
+    card: Card,
+    state: dict[str, Tensor],
+    *,
+    history: pd.DataFrame | None = None,
+) -> Model:
+    """Write a model folder in one step: it is whole or not there.
+
+    Parameters
+    ----------
+    path : Path
+        A free folder, see :func:`claim_folder`.
+    card : Card
+        What goes into ``card.json``.
+    state : dict of str to Tensor
+        Weights by ``{sensor}.encoder.…`` and ``{sensor}.{space}.…``.
+    history : DataFrame, optional
+        What was logged, written as ``history.csv``.
+
+    Returns
+    -------
+    Model
+    """
+    partial = stage_folder(path)
+    if history is not None and len(history):
+        history.to_csv(partial / "history.csv", index=False)
+    arrays = {k: v.detach().cpu().numpy() for k, v in state.items()}
+    facts = card.to_json()
+    publish_folder(partial, path, form=FORMAT, version=VERSION, facts=facts, arrays=arrays)
+    return load_model(path)
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Open a model folder and check that it is whole; the weights stay on disk.
+
+    Parameters
+    ----------
+    path : path
+        A folder written by :func:`pretrain` or :meth:`Model.save`.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        If it is not a model folder, is of a newer format, or was damaged or changed.
+    """
+    folder = Path(path)
+    facts = read_folder(folder, form=FORMAT, version=VERSION)
+    try:
+        card = Card.from_json(facts)
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            problem(
+                expected="a complete card.json",
+                received=f"{folder / 'card.json'}, where {error} is missing or unknown",
+                do="copy the model again from where it was made",
+            )
+        ) from error
+    return Model(folder, card, facts["digest"])

@@ -1,0 +1,158 @@
+"""Networks in memory: built from a card, loaded once a process and device."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from xcontrast.errors import ModelError, problem
+from xcontrast.model.card import Card
+from xcontrast.model.folder import load_model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from xcontrast.nn.encoders import Encoder, Projector
+    from xcontrast.nn.levels import Level
+    from xcontrast.nn.scaling import Scaling
+
+__all__ = ["Network", "build_encoder", "build_projector", "load_network"]
+
+
+class Network:
+    """One sensor's encoder and projectors on a device, in eval mode, with the scaling."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        projectors: dict[str, Projector],
+        levels: tuple[Level, ...],
+        scaling: Scaling,
+    ) -> None:
+        self.encoder = encoder.eval()
+        self.projectors = {space: own.eval() for space, own in projectors.items()}
+        self.levels = levels
+        self.deepest = max(level.stride for level in levels)
+        self.normalise = scaling
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.encoder.parameters()).device
+
+    def project(self, cells: Tensor, space: str) -> Tensor:
+        """Give (n, F) features in a projected space: (n, D), unit norm."""
+        import torch.nn.functional as F
+
+        return F.normalize(self.projectors[space](cells), dim=1)
+
+
+def build_encoder(card: Card, sensor: str) -> Encoder:
+    """Build the encoder of one sensor with random weights.
+
+    Parameters
+    ----------
+    card : Card
+        Of the model.
+    sensor : str
+        ``"s1"`` or ``"s2"``.
+
+    Returns
+    -------
+    Encoder
+    """
+    from xcontrast.nn.encoders import Encoder
+
+    n_bands = len(card.sensors[sensor].bands)
+    return Encoder(card.encoder, n_bands, out_stride=card.out_stride, stem=card.stem)
+
+
+def build_projector(card: Card) -> Projector:
+    """Build one projector with random weights.
+
+    Parameters
+    ----------
+    card : Card
+        Of a model with projected spaces.
+
+    Returns
+    -------
+    Projector
+    """
+    from xcontrast.nn.encoders import Projector
+
+    own = card.projector
+    assert own is not None
+    return Projector(
+        own.n_features,
+        n_hidden=own.n_hidden,
+        n_projected=own.n_projected,
+        batch_norm=own.batch_norm,
+    )
+
+
+_networks: dict[tuple[str, str, str], Network] = {}
+_lock = threading.Lock()
+
+
+def load_network(path: str, digest: str, sensor: str, device: str) -> Network:
+    """Give the network of one sensor, loaded once a process and device.
+
+    Parameters
+    ----------
+    path : str
+        The model folder.
+    digest : str
+        Must be the folder's own.
+    sensor : str
+        ``"s1"`` or ``"s2"``.
+    device : str
+        A torch device, or ``"auto"``: a GPU if this process sees one.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ModelError
+        If the folder is missing here or holds another model.
+    """
+    if device == "auto":
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    key = (digest, sensor, device)
+    with _lock:
+        if key not in _networks:
+            _networks[key] = _read_network(path, digest, sensor, device)
+        return _networks[key]
+
+
+def _read_network(path: str, digest: str, sensor: str, device: str) -> Network:
+    import torch
+    from safetensors.torch import load_file
+
+    model = load_model(path)
+    if model.digest != digest:
+        raise ModelError(
+            problem(
+                expected=f"model {digest} in {path}",
+                received=f"model {model.digest}",
+                do="embed again with the model that is there now",
+            )
+        )
+    card = model.card
+    state = load_file(model.path / "weights.safetensors")
+    encoder = build_encoder(card, sensor)
+    projectors = {space: build_projector(card) for space in card.projected}
+    for part, module in {"encoder": encoder, **projectors}.items():
+        prefix = f"{sensor}.{part}."
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        module.to(device)
+    encoder = encoder.to(memory_format=torch.channels_last)
+    scaling = card.sensors[sensor].scaling().to(device)
+    return Network(encoder, projectors, card.geometry(), scaling)

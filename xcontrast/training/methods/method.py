@@ -1,0 +1,278 @@
+"""What the loop asks of a contrastive method, and what all of them share.
+
+A step is: ``begin_step``, ``make_views``, ``keys`` and ``project`` (of each chip by itself),
+``loss`` (of the whole batch, on every device), ``end_step``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from xcontrast.model import ProjectorCard, SensorCard
+from xcontrast.nn.augment import crop_boxes, resize_crops
+from xcontrast.nn.augmentation import Augmentation
+from xcontrast.nn.encoders import Encoder, Projector, pool_levels
+from xcontrast.nn.intensity import change, flip
+from xcontrast.nn.levels import measure_levels
+from xcontrast.nn.scaling import Scaling
+from xcontrast.sensors import S2
+from xcontrast.training.options import PretrainOptions
+
+__all__ = ["Images", "Method", "View", "Views"]
+
+Images = Mapping[str, tuple[Tensor, Tensor]]
+"""By sensor: scaled values (B, D, C, H, W) and validity (B, D, 1, H, W)."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What an encoder is shown of each chip."""
+
+    values: Tensor
+    """(B, C, S, S)"""
+    valid: Tensor
+    """(B, 1, S, S)"""
+    boxes: Tensor
+    """(B, 4), of :func:`crop_boxes`"""
+    points: Tensor | None = None
+    """(B, P, 5), rows and columns as shares of the view and of the chip, and 1 where valid"""
+
+    def __getitem__(self, rows: slice) -> View:
+        points = None if self.points is None else self.points[rows]
+        return View(self.values[rows], self.valid[rows], self.boxes[rows], points)
+
+
+Views = Mapping[str, View]
+
+
+class Method(nn.Module):
+    """One encoder a sensor, unshared, and one projector a sensor and space.
+
+    Parameters
+    ----------
+    sensors : mapping of str to SensorCard
+        Bands and scaling of each sensor.
+    encoder : str
+        timm name.
+    options : PretrainOptions
+        All the rest.
+    """
+
+    spaces: tuple[str, ...] = ()
+    """Names of the projected spaces."""
+    n_dates: int = 1
+    """Dates of a place that a step takes; where chips have but one, all views are of it."""
+    batch_norm: bool = True
+    """In the projectors."""
+    watched: tuple[str, str] = ("", "")
+    """Two of a sensor's views that should find each other, where there is but one date."""
+
+    def __init__(
+        self, sensors: Mapping[str, SensorCard], *, encoder: str, options: PretrainOptions
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.encoders, self.scalings = nn.ModuleDict(), nn.ModuleDict()
+        for name, card in sensors.items():
+            self.encoders[name] = Encoder(
+                encoder, len(card.bands), out_stride=options.out_stride, stem=options.stem
+            )
+            self.scalings[name] = card.scaling()
+        self.rgb = {name: find_rgb(name, card.bands) for name, card in sensors.items()}
+        self.levels = measure_levels(self.encoder(self.sensors[0]))
+        self.projector_card = self._describe_projector()
+        self.projectors = nn.ModuleDict(
+            {space: nn.ModuleDict({name: self._projector() for name in sensors})
+             for space in self.spaces}
+        )  # fmt: skip
+
+    def _describe_projector(self) -> ProjectorCard:
+        first = cast(Encoder, next(iter(self.encoders.values())))
+        n = first.n_features if self.options.pooled == "all" else first.channels[-1]
+        return ProjectorCard(
+            n_features=n,
+            n_hidden=self.options.n_hidden or n,
+            n_projected=self.options.n_projected,
+            batch_norm=self.batch_norm,
+        )
+
+    def _projector(self) -> Projector:
+        card = self.projector_card
+        return Projector(
+            card.n_features,
+            n_hidden=card.n_hidden,
+            n_projected=card.n_projected,
+            batch_norm=card.batch_norm,
+        )
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Names of the sensors."""
+        return tuple(self.encoders)
+
+    def encoder(self, sensor: str) -> Encoder:
+        """Give one sensor's encoder."""
+        return cast(Encoder, self.encoders[sensor])
+
+    def scaling(self, sensor: str) -> Scaling:
+        """Give one sensor's scaling."""
+        return cast(Scaling, self.scalings[sensor])
+
+    def projector(self, space: str, sensor: str) -> Projector:
+        """Give the projector of one sensor into one space."""
+        return cast(Projector, cast(nn.ModuleDict, self.projectors[space])[sensor])
+
+    def scale(self, batch: Mapping[str, Tensor]) -> Images:
+        """Scale a loader's batch, and give it a dim for dates where it has none."""
+        images = {}
+        for name in self.sensors:
+            values, valid = batch[name], batch[f"{name}_valid"]
+            if values.ndim == 4:
+                values, valid = values[:, None], valid[:, None]
+            flat = self.scaling(name)(values.flatten(0, 1), valid.flatten(0, 1))
+            images[name] = flat.view_as(values), valid
+        return images
+
+    def cut(
+        self,
+        images: Images,
+        sensor: str,
+        *,
+        date: int,
+        size: int,
+        generator: torch.Generator,
+        augmentation: Augmentation | None = None,
+    ) -> View:
+        """Make one view: of a date, by random boxes, changed artificially or not.
+
+        Parameters
+        ----------
+        images : mapping
+            Of :meth:`scale`.
+        sensor : str
+            Which.
+        date : int
+            Which of those drawn; the only one where there is one.
+        size : int
+            Side in pixels.
+        generator : torch.Generator
+            Source of randomness, on the CPU.
+        augmentation : Augmentation, optional
+            None leaves values as they are, and does not flip.
+
+        Returns
+        -------
+        View
+        """
+        values, valid = (x[:, min(date, x.shape[1] - 1)] for x in images[sensor])
+        boxes = crop_boxes(len(values), scale=self.options.crop_scale, generator=generator)
+        if augmentation is not None:
+            scaling, rgb = self.scaling(sensor), self.rgb[sensor]
+            values = change(values, augmentation, scaling=scaling, generator=generator, rgb=rgb)
+            values = values * valid
+            boxes = flip(boxes, augmentation, generator=generator)
+        both = resize_crops(torch.cat([values, valid], dim=1), boxes, size=size)
+        return View(both[:, :-1], both[:, -1:], boxes)
+
+    def whole(self, images: Images, sensor: str, date: int = 0) -> View:
+        """Give the whole chip as a view, as it is embedded later."""
+        values, valid = (x[:, min(date, x.shape[1] - 1)] for x in images[sensor])
+        boxes = torch.tensor([[0.5, 0.5, 1.0, 1.0]]).expand(len(values), 4)
+        return View(values, valid, boxes)
+
+    def pool(self, sensor: str, view: View) -> Tensor:
+        """Give one vector of features a chip: (B, F)."""
+        return pool_levels(self.encoder(sensor)(view.values), view.valid)
+
+    def make_views(self, images: Images, *, size: int, generator: torch.Generator) -> Views:
+        """Make all views of a step."""
+        raise NotImplementedError
+
+    def project(self, views: Views) -> dict[str, Tensor]:
+        """Give what gradients flow to, one row a chip."""
+        raise NotImplementedError
+
+    def keys(self, views: Views) -> dict[str, Tensor]:
+        """Give what no gradient flows to, one row a chip."""
+        del views
+        return {}
+
+    def loss(
+        self, projected: Mapping[str, Tensor], keys: Mapping[str, Tensor], ground: Tensor
+    ) -> Tensor:
+        """Give the loss of a whole batch; `ground` (B, 5) is location and footprint."""
+        raise NotImplementedError
+
+    def begin_step(self) -> None:
+        """Do what comes before a step."""
+
+    def end_step(self, keys: Mapping[str, Tensor], ground: Tensor) -> None:
+        """Do what comes after a step, with the keys of all devices."""
+
+    @torch.no_grad()
+    def watch(self, images: Images) -> dict[str, tuple[Tensor, Tensor]]:
+        """Give held-out pairs whose rows should find each other, by what they are.
+
+        Parameters
+        ----------
+        images : mapping
+            Of :meth:`scale`.
+
+        Returns
+        -------
+        dict of str to tuple of Tensor (B, D)
+            Of each sensor each place at two dates, or where there is one date two views of it.
+        """
+        generator = torch.Generator().manual_seed(0)
+        pairs = {}
+        for name in self.sensors:
+            if images[name][0].shape[1] > 1:
+                kind, seen = "places", [self.whole(images, name, date) for date in (0, 1)]
+            else:
+                size = images[name][0].shape[-1]
+                views = self.make_views(images, size=size, generator=generator)
+                kind, seen = "views", [views[f"{name}.{role}"] for role in self.watched]
+            project = self.projector(self.spaces[0], name)
+            a, b = (project(self.pool(name, view)).float() for view in seen)
+            pairs[f"{name} {kind}"] = a, b
+        return pairs
+
+    def state(self) -> dict[str, Tensor]:
+        """Give the weights by ``{sensor}.encoder.…`` and ``{sensor}.{space}.…``."""
+        weights: dict[str, Tensor] = {}
+        for name in self.sensors:
+            parts: dict[str, nn.Module] = {"encoder": self.encoder(name)}
+            parts |= {space: self.projector(space, name) for space in self.spaces}
+            for part, module in parts.items():
+                weights |= {f"{name}.{part}.{k}": v for k, v in module.state_dict().items()}
+        return weights
+
+
+def find_rgb(sensor: str, bands: tuple[str, ...]) -> tuple[int | None, ...]:
+    """Find the channels of red, green and blue; radar has none.
+
+    Parameters
+    ----------
+    sensor : str
+        ``"s1"`` or ``"s2"``.
+    bands : tuple of str
+        Canonical names, in channel order.
+
+    Returns
+    -------
+    tuple of int or None
+        Empty for radar.
+
+    Examples
+    --------
+    >>> find_rgb("s2", ("B11", "B08", "B03")), find_rgb("s1", ("vv", "vh"))
+    ((None, 2, None), ())
+    """
+    if sensor != S2.name:
+        return ()
+    return tuple(bands.index(band) if band in bands else None for band in S2.display)
