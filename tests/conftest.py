@@ -8,12 +8,17 @@ from pathlib import Path
 import dask
 import pytest
 import xarray as xr
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from scenes import planted_cube
 
 import xcontrast as xc
+
+# A first call imports what it needs, and machines are shared: time is no part of a property.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

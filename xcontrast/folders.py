@@ -113,7 +113,9 @@ def publish_folder(
     """
     from safetensors.numpy import save_file
 
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial / WEIGHTS)
+    # ascontiguousarray makes a number an array of one.
+    whole = {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
+    save_file(whole, partial / WEIGHTS)
     card = {"format": form, "format_version": version, **facts}
     card["weights_sha256"] = _sha256(partial / WEIGHTS)
     card["digest"] = _digest(card)

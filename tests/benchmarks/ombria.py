@@ -51,10 +51,12 @@ ABLATION: dict[str, tuple[str, xc.PretrainOptions]] = {
     "dense term": ("multimodal", replace(BASE, dense_weight=1.0)),
     "VICReg": ("multimodal", replace(BASE, negatives="none")),
     "seasonal term": ("multimodal", replace(BASE, seasonal_weight=0.5)),
+    "dense and seasonal": ("multimodal", replace(BASE, dense_weight=1.0, seasonal_weight=0.5)),
     "temperature .2": ("multimodal", replace(BASE, temperature=0.2)),
     "crops from .08": ("multimodal", replace(BASE, crop_scale=(0.08, 1.0))),
     "deepest level alone": ("multimodal", replace(BASE, pooled="last")),
     "moco": ("moco", BASE),
+    "in float32": ("multimodal", replace(BASE, precision="32")),
 }
 
 

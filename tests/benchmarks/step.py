@@ -16,56 +16,23 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from xcontrast.sampling.batches import Batch, find_same_ground
+from xcontrast.sampling.batches import Batch
 from xcontrast.sampling.loader import Loader
-from xcontrast.sampling.statistics import Statistics, measure_statistics
-from xcontrast.training.methods.multimodal import Multimodal
+from xcontrast.sampling.statistics import measure_statistics
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from scenes import imagery_pairs
+from steps import build_step
 
-CHIP, VIEW = 128, 96
-
-
-def build_step(
-    statistics: dict[str, Statistics], device: torch.device
-) -> Callable[[Batch, int], None]:
-    """Give a whole training step: normalise, augment, project, loss, backward, update."""
-    torch.manual_seed(0)
-    n_bands = {name: len(own.mean) for name, own in statistics.items()}
-    method = Multimodal(
-        n_bands, encoder="resnet18", out_stride=16, n_hidden=512, n_projected=128, temperature=0.1
-    ).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)
-    scale = {
-        name: [torch.tensor(x, device=device).view(1, -1, 1, 1).float() for x in (s.mean, s.std)]
-        for name, s in statistics.items()
-    }
-
-    def step(batch: Batch, k: int) -> None:
-        ready = {
-            name: ((batch[name] - m) / s * batch[f"{name}_valid"], batch[f"{name}_valid"])
-            for name, (m, s) in scale.items()
-        }
-        seed = torch.Generator().manual_seed(k)
-        with torch.autocast(device.type, torch.bfloat16):
-            views = method.augment(ready, size=VIEW, scale=(0.25, 1.0), generator=seed)
-            same = find_same_ground(batch["location"], batch["footprint"])
-            loss = method.loss(method.project(views), same)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return step
+CHIP = 128
 
 
 def endless(loader: Loader) -> Iterator[Batch]:
@@ -99,7 +66,8 @@ def main() -> None:
 def report(loaders: dict[str, Loader], block: int, rounds: int, device: torch.device) -> None:
     """Time blocks of steps in turn and print their ratio."""
     first = next(iter(loaders.values()))
-    step = build_step(measure_statistics(first, n_max=256), device)
+    bands = {s.name: tuple(map(str, first.chips.pairs[s.band].values)) for s in first.chips.sensors}
+    step = build_step("multimodal", bands, measure_statistics(first, n_max=256), device)
     one = next(iter(first))
     sources: dict[str, Iterator[Batch]] = {"one repeated batch": itertools.repeat(one)}
     sources |= {name: endless(loader) for name, loader in loaders.items()}

@@ -65,7 +65,7 @@ def test_blocks_equal_one_pass_over_the_scene(
         whole = dense_features(maps, network.levels, stride=4, start=(0, 0), shape=(160, 127))
         if space == "joint":
             cells = whole[0].permute(1, 2, 0).flatten(0, 1)
-            unit = torch.nn.functional.normalize(network.projector(cells), dim=1)
+            unit = torch.nn.functional.normalize(network.projectors["joint"](cells), dim=1)
             whole = unit.reshape(160, 127, -1).permute(2, 0, 1)[None]
     np.testing.assert_allclose(tiled, whole[0].numpy(), atol=1e-4 * float(whole.std()))
 
@@ -169,8 +169,8 @@ def test_a_moved_model_says_so(cube: xr.Dataset, untrained: xc.Model, tmp_path: 
     moved = untrained.save(tmp_path / "here")
     emb = cube.s1.contrast.embed(moved)
     moved.path.rename(tmp_path / "there")
-    from xcontrast import model
+    from xcontrast.model import network
 
-    model._networks.clear()
+    network._networks.clear()
     with pytest.raises(ModelError, match="Expected a folder with weights"):
         emb.compute()

@@ -6,7 +6,7 @@ import torchvision.transforms.v2.functional as tv
 
 from xcontrast.nn.augment import crop_boxes, resize_crops
 from xcontrast.nn.augmentation import SAR, Augmentation
-from xcontrast.nn.intensity import change, flip, shift_hue
+from xcontrast.nn.intensity import blur, draw_change, flip, mix, shift_hue
 from xcontrast.nn.scaling import Scaling
 
 UNIT = Scaling((0.0,) * 3, (1.0,) * 3, curve="clip", low=(0.0,) * 3, high=(1.0,) * 3)
@@ -20,9 +20,16 @@ def _images(n: int = 4, seed: int = 0) -> torch.Tensor:
     return torch.rand(n, 3, 24, 24, generator=torch.Generator().manual_seed(seed)) * 0.8 + 0.1
 
 
+def change(images, augmentation, *, scaling, generator, rgb):
+    mean = scaling.to_unit(images.mean((2, 3), keepdim=True))[..., 0, 0]
+    drawn = draw_change(mean, augmentation, generator=generator, rgb=rgb)
+    return mix(images, drawn, scaling=scaling, rgb=rgb)
+
+
 def _factor(seed: int, n: int, strength: float, which: int) -> torch.Tensor:
     """Draw as the code does: brightness, contrast and saturation in turn."""
     g = torch.Generator().manual_seed(seed)
+    torch.rand(n, generator=g)  # Whether an image is jittered at all.
     return [1 + strength * (2 * torch.rand(n, generator=g) - 1) for _ in range(3)][which]
 
 
@@ -51,10 +58,42 @@ def test_hue_and_blur_are_torchvisions() -> None:
     turned = shift_hue(images, turns.view(-1, 1, 1, 1))
     for k, turn in enumerate(turns):
         assert torch.allclose(turned[k], tv.adjust_hue(images[k], float(turn)), atol=1e-4)
-    blur = Augmentation(**{**OFF, "p_jitter": 0.0, "p_blur": 1.0, "blur": (1.3, 1.3)})
-    g = torch.Generator().manual_seed(0)
-    soft = change(images, blur, scaling=UNIT, generator=g, rgb=(0, 1, 2))
-    assert torch.allclose(soft, tv.gaussian_blur(images, [13, 13], [1.3, 1.3]), atol=1e-5)
+    sigma = torch.full((4,), 1.3)
+    assert torch.allclose(
+        blur(images, sigma), tv.gaussian_blur(images, [13, 13], [1.3, 1.3]), atol=1e-5
+    )
+
+
+def test_jitters_are_composed_as_they_would_be_one_by_one() -> None:
+    """Brightness, contrast and saturation in the drawn order, then hue, then grey."""
+    images = _images(64)
+    g = torch.Generator().manual_seed(9)
+    mean = images.mean((2, 3))
+    augmentation = Augmentation(p_blur=0.0, brightness=0.1, contrast=0.2, saturation=0.3)
+    drawn = draw_change(mean, augmentation, generator=g, rgb=(0, 1, 2))
+    changed = mix(images, drawn, scaling=UNIT, rgb=(0, 1, 2))
+    g = torch.Generator().manual_seed(9)
+    jittered = torch.rand(64, generator=g) < 0.8
+    factors = [1 + f * (2 * torch.rand(64, generator=g) - 1) for f in (0.1, 0.2, 0.3)]
+    order = torch.randperm(3, generator=g).tolist()
+    turns = 0.1 * (2 * torch.rand(64, generator=g) - 1)
+    grey = torch.rand(64, generator=g) < 0.2
+    steps = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation)
+    n_inside = 0
+    for k in range(64):
+        image = images[k]
+        inside = True
+        if jittered[k]:
+            for which in order:
+                image = steps[which](image, float(factors[which][k]))
+                inside &= bool(((image > 0) & (image < 1)).all())
+            image = tv.adjust_hue(image, float(turns[k]))
+        if grey[k]:
+            image = tv.rgb_to_grayscale(image, 3)
+        if inside:  # torchvision cuts to 0..1 after each, we once.
+            assert torch.allclose(changed[k], image, atol=2e-3)
+            n_inside += 1
+    assert n_inside > 20
 
 
 def test_bands_in_another_order_change_alike() -> None:

@@ -18,13 +18,14 @@ from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
-from xcontrast.sampling.batches import Batch, find_same_ground, to_values
+from xcontrast.sampling.batches import Batch, to_values
 from xcontrast.sampling.loader import Loader
 from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.reading import view_windows
 from xcontrast.sampling.resident import all_windows, store_chips
 from xcontrast.sampling.statistics import measure_statistics
 from xcontrast.sampling.stream import prefetch
+from xcontrast.training.ground import find_near
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +253,8 @@ def test_same_ground_is_overlap_at_one_place() -> None:
     pairs = xc.pairs(planted_cube(16, n_times=2)).assign_coords(location=("pair", [0, 1]))
     chips = xc.chips(pairs, size=8, stride=4)
     batch = chips.loader(batch_size=1).take(torch.arange(len(chips)))
-    same = find_same_ground(batch["location"], batch["footprint"])
+    ground = torch.cat([batch["location"][:, None], batch["footprint"]], dim=1)
+    same = find_near(ground, ground, 0.0)
     for i in range(len(chips)):
         for j in range(len(chips)):
             overlap = max(abs(chips.row[i] - chips.row[j]), abs(chips.col[i] - chips.col[j])) < 8

@@ -196,7 +196,7 @@ def test_cubes_that_give_no_pairs(cube: xr.Dataset, change, message: str) -> Non
         ({"tolerance": "soon"}, "Expected a tolerance.*'soon'"),
         ({"tolerance": "-1D"}, "Expected a tolerance"),
         ({"min_valid": 3}, r"min_valid in 0\.\.1; received min_valid=3"),
-        ({"kind": "twins"}, "Expected kind 'cross-sensor' or 'seasonal'.*kind='twins'"),
+        ({"kind": "twins"}, "Expected kind 'cross-sensor' or 'seasonal' or 'both'.*kind='twins'"),
         ({"match": "best"}, "match nearest, one-to-one, all, paper.*match='best'"),
         ({"max_cloud": 101}, "max_cloud in 0..100 percent.*max_cloud=101"),
         ({"max_cloud": 50}, "a cube with s2_cloud_cover on s2_time.*use min_valid"),
@@ -339,3 +339,42 @@ def test_the_table_of_pairs_can_be_judged(no_compute: None) -> None:
     seasons = _dated_cube().contrast.pairs(kind="seasonal", gap="20D")
     assert "1 of 3 dates each" in repr(seasons.contrast)
     assert "2 dates left over, 20 d apart or more" in repr(seasons.contrast)
+
+
+def test_both_sensors_at_several_dates_of_a_cube() -> None:
+    cube = planted_cube(32, n_times=5)
+    found = cube.contrast.pairs(kind="both", gap="24D")
+    assert found.s1.dims == ("pair", "date", "s1_band", "y", "x")
+    assert found.s2.dims == ("pair", "date", "s2_band", "y", "x")
+    assert dict(found.sizes)["date"] == 3
+    assert (found.lag == -np.timedelta64(1, "D")).all()
+    steps = np.diff(found.s2_time.values, axis=1) / np.timedelta64(1, "D")
+    assert (steps >= 24).all()
+    for k, date in enumerate(found.s2_time.values[0]):
+        np.testing.assert_array_equal(found.s2.values[0, k], cube.s2.sel(s2_time=date).values)
+    assert "3 dates and both sensors each" in repr(found.contrast)
+    with pytest.raises(DataError, match=r"two or more pairs of both sensors.*at least 300 days"):
+        cube.contrast.pairs(kind="both", gap="300D")
+    with pytest.raises(DataError, match="Expected a cube with both sensors"):
+        cube[["s2"]].contrast.pairs(kind="both")
+
+
+@pytest.mark.parametrize("kind", ["both", "seasonal"])
+def test_places_without_a_name_are_still_places(kind: str) -> None:
+    """Two places share no ground: they must not pass for one."""
+    n = 3
+    images = np.random.default_rng(0).normal(size=(4, n, 2, 16, 16)).astype("float32")
+    cube = xc.as_cube(
+        s1=xr.DataArray(
+            images - 12, {"band": ["vv", "vh"]}, ("location", "date", "band", "y", "x")
+        ),
+        s2=xr.DataArray(
+            images * 0.01 + 0.2, {"band": ["B04", "B08"]}, ("location", "date", "band", "y", "x")
+        ),
+    )
+    found = cube.contrast.pairs(kind=kind)
+    assert found.location.values.tolist() == [0, 1, 2, 3]
+    chips = found.contrast.chips(size=16)
+    assert sorted(chips.location.tolist()) == [0, 1, 2, 3]
+    with pytest.raises(DataError, match=r"two or more pairs of both|3 or more Sentinel-2 dates"):
+        cube.isel(date=[0]).contrast.pairs(kind=kind)

@@ -19,7 +19,7 @@ __all__ = ["fill_encoder", "load_imagenet"]
 
 
 def fill_encoder(
-    encoder: Encoder, state: Mapping[str, Tensor], *, rgb: Sequence[int | None] = ()
+    encoder: Encoder, state: Mapping[str, Tensor], *, rgb: Sequence[int | None] | None = None
 ) -> None:
     """Copy a network's weights into an encoder.
 
@@ -29,10 +29,10 @@ def fill_encoder(
         Changed in place.
     state : mapping of str to Tensor
         By timm's names of the whole network; what the encoder does not build is left.
-    rgb : sequence of int or None
-        Channels of red, green and blue among the encoder's bands: where the weights are for three
-        channels and the bands are others, filters are spread by
-        :func:`xcontrast.nn.stems.spread_filters`.
+    rgb : sequence of int or None, optional
+        Channels of red, green and blue among the encoder's bands, empty where it has no colours:
+        then the weights are for red, green and blue, and are spread over the bands by
+        :func:`xcontrast.nn.stems.spread_filters`. None: they are for the encoder's own bands.
 
     Raises
     ------
@@ -48,10 +48,9 @@ def fill_encoder(
     given = {_plain(name): tensor for name, tensor in state.items()}
     first = next(name for name, tensor in own.items() if tensor.ndim == 4)
     filters = given.get(_plain(first))
-    n_bands = own[first].shape[1]
-    if filters is not None and filters.ndim == 4 and filters.shape[1] != n_bands:
+    if rgb is not None and filters is not None:
         find_first_layer({first: filters}, 3)
-        given[_plain(first)] = spread_filters(filters.float(), rgb, n_bands)
+        given[_plain(first)] = spread_filters(filters.float(), rgb, own[first].shape[1])
     wrong = []
     for name, tensor in own.items():
         found = given.get(_plain(name))

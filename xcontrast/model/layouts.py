@@ -129,6 +129,7 @@ def find_input(sensor: str, n_channels: int, layout: str) -> Input:
         return Input(SECO_RGB.bands, IMAGENET_MEAN, IMAGENET_STD)
     known = {
         "seco": {("s2", 3)}, "torchgeo": set(INPUTS), "ssl4eo": {("s2", 13), ("s1", 2)},
+        "timm": {("s2", 3)},
     }.get(layout, set())  # fmt: skip
     if (sensor, n_channels) not in known:
         options: list[Any] = [f"{n} for {name}" for name, n in sorted(known)]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from xcontrast.errors import ModelError, problem
 from xcontrast.nn.stems import replace_stem
 
-__all__ = ["Encoder", "Projector", "pool_levels"]
+__all__ = ["Encoder", "Projector", "is_whole", "pool_levels"]
 
 TRIALS: tuple[dict[str, bool], ...] = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
 """How timm's families are told to take images of any size: most take them as they are."""
@@ -146,6 +146,22 @@ def _try_out(name: str, in_channels: int) -> tuple[dict[str, bool], list[int]]:
     )
 
 
+def is_whole(valid: Tensor) -> bool:
+    """Say whether all is valid, where it costs nothing to know: a GPU would have to be waited for.
+
+    Parameters
+    ----------
+    valid : Tensor, float
+        1 where valid.
+
+    Returns
+    -------
+    bool
+        Never True on a GPU.
+    """
+    return valid.device.type == "cpu" and bool(valid.amin() > 0.999)
+
+
 def pool_levels(levels: list[Tensor], valid: Tensor) -> Tensor:
     """Average each level over the valid part and concatenate.
 
@@ -160,6 +176,9 @@ def pool_levels(levels: list[Tensor], valid: Tensor) -> Tensor:
     -------
     Tensor (B, F), float32
     """
+    if is_whole(valid):
+        kind = torch.promote_types(levels[0].dtype, torch.float32)
+        return torch.cat([level.mean((2, 3), dtype=kind) for level in levels], dim=1)
     pooled = []
     for level in levels:
         rows, cols = level.shape[-2:]

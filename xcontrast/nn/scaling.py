@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from xcontrast.nn.encoders import is_whole
+
 __all__ = ["Scaling"]
 
 
@@ -61,7 +63,9 @@ class Scaling(nn.Module):
             values = torch.sigmoid(5 * share - 1)
         elif self.curve == "clip":
             values = ((values - self.low) / (self.high - self.low)).clamp(0, 1)
-        return (values - self.mean) / self.std * valid
+        # One pass over the pixels.
+        scaled = torch.addcmul(-self.mean / self.std, values, 1 / self.std)
+        return scaled.mul_(valid) if not is_whole(valid) else scaled
 
     def to_unit(self, scaled: Tensor) -> Tensor:
         """Give what colour jitter works on, about 0 to 1: the mean is .5 and two std are 0 and 1.
@@ -71,6 +75,20 @@ class Scaling(nn.Module):
         if self.curve == "none":
             return scaled / 4 + 0.5
         return scaled * self.std + self.mean
+
+    def unit(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Give factor and offset of :meth:`to_unit`: (C,) each, on the device of another."""
+        if self.curve == "none":
+            n = self.mean.shape[1]
+            return like.new_full((n,), 0.25), like.new_full((n,), 0.5)
+        return self.std.flatten().to(like), self.mean.flatten().to(like)
+
+    def clamp(self, scaled: Tensor) -> Tensor:
+        """Cut off what no curve gives."""
+        if self.curve == "none":
+            return scaled
+        low, high = -self.mean / self.std, (1 - self.mean) / self.std
+        return torch.minimum(torch.maximum(scaled, low.to(scaled)), high.to(scaled))
 
     def from_unit(self, unit: Tensor) -> Tensor:
         """Undo :meth:`to_unit`."""

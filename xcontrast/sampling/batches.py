@@ -12,7 +12,7 @@ from torch import Tensor
 from xcontrast.sampling.chips import Chips
 from xcontrast.sensors import STORED_NODATA
 
-__all__ = ["Batch", "describe_chips", "find_same_ground", "to_values"]
+__all__ = ["Batch", "describe_chips", "to_values"]
 
 Batch = dict[str, Tensor]
 
@@ -47,26 +47,6 @@ def to_values(stored: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         values[holed] = values[holed].masked_fill_(gaps, 0)
         valid[holed] = (~gaps).all(1, keepdim=True).float()
     return values, valid
-
-
-def find_same_ground(location: Tensor, footprint: Tensor) -> Tensor:
-    """Say which chips of a batch overlap on the ground.
-
-    Parameters
-    ----------
-    location : Tensor (B,), int64
-        Number of the place.
-    footprint : Tensor (B, 4), int64
-        First row, first column, and the ends.
-
-    Returns
-    -------
-    Tensor (B, B), bool
-        True where both lie at one place and their windows overlap; the diagonal is True.
-    """
-    first, end = footprint[:, :2], footprint[:, 2:]
-    overlap = (first[:, None] < end) & (first < end[:, None])
-    return overlap.all(2) & (location[:, None] == location)
 
 
 def describe_chips(chips: Chips) -> Batch:

@@ -105,13 +105,19 @@ def pair_dates(
         good = apart.all(1) & near.all(1)
     if not good.any():
         raise _too_few_pairs(f"{n_found} places, none of them so", gap)
-    matched = pairs.isel(location=good).rename(location="pair")
-    if "pair" in matched.coords:
-        matched = matched.rename(pair="location").swap_dims(location="pair")
+    matched = _name_places(pairs.isel(location=good))
     return _order(matched), {
         "gap": str(gap), "matched": matched.sizes["pair"], "dates": matched.sizes["date"],
         "rejected_by_time": int((~good).sum()),
     }  # fmt: skip
+
+
+def _name_places(collection: xr.Dataset) -> xr.Dataset:
+    """Have pairs in place of locations, which stay as a coord: two places share no ground."""
+    if "location" not in collection.coords:
+        collection = collection.assign_coords(location=np.arange(collection.sizes["location"]))
+    matched = collection.rename(location="pair")
+    return matched.rename(pair="location").swap_dims(location="pair")
 
 
 def _order(matched: xr.Dataset) -> xr.Dataset:
@@ -158,9 +164,7 @@ def _pair_collection(
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     if cube[sensor.name].sizes.get("date", 1) < FEWEST:
         raise _too_few(sensor, f"dims {dict(cube.sizes)}", gap)
-    matched = cube.rename(location="pair")
-    if "pair" in matched.coords:
-        matched = matched.rename(pair="location").swap_dims(location="pair")
+    matched = _name_places(cube)
     n_found = matched.sizes["pair"]
     if sensor.time in matched.coords:
         steps = np.diff(np.sort(matched[sensor.time].values, axis=1), axis=1)

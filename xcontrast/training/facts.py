@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xcontrast.model import SensorCard
+from xcontrast.model import SensorCard, load_model
 from xcontrast.sampling.chips import Chips
 from xcontrast.training.options import PretrainOptions
 from xcontrast.training.presets import publish_scaling
@@ -91,13 +92,36 @@ def describe_sensors(
     for sensor in windows.sensors:
         bands = tuple(map(str, windows.pairs[sensor.band].values))
         units = windows.units(sensor)
+        known = _known_scaling(options).get(sensor.name)
         if options.scaling == "paper":
             scaling = publish_scaling(method, sensor, bands, units)
+        elif known is not None and known.units == units and set(bands) <= set(known.bands):
+            scaling = _pick_bands(known, bands)
         else:
             scaling = asdict(statistics[sensor.name])
         gsd = _pixel_size(windows.pairs, sensor.gsd)
         cards[sensor.name] = SensorCard(bands=bands, units=units, gsd=gsd, **scaling)
     return cards
+
+
+def _known_scaling(options: PretrainOptions) -> dict[str, SensorCard]:
+    if (
+        options.scaling != "weights"
+        or options.weights is None
+        or not Path(options.weights).is_dir()
+    ):
+        return {}
+    return load_model(options.weights).card.sensors
+
+
+def _pick_bands(card: SensorCard, bands: tuple[str, ...]) -> dict[str, Any]:
+    """Give the scaling of some bands of a card, as its fields."""
+    own = [card.bands.index(band) for band in bands]
+    fields = {
+        name: tuple(numbers[k] for k in own) if (numbers := getattr(card, name)) else ()
+        for name in ("mean", "std", "low", "high")
+    }
+    return {"curve": card.curve, **fields}
 
 
 def _pixel_size(pairs: xr.Dataset, default: float) -> float:

@@ -40,7 +40,7 @@ def build_optimiser(method: nn.Module, options: PretrainOptions) -> Optimizer:
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if options.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=options.learning_rate)
+        return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
     if options.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=options.learning_rate, momentum=0.9)
     from timm.optim import Lars

@@ -72,9 +72,10 @@ class PretrainOptions:
     weights: str | os.PathLike[str] | None = None
     """To begin from: None is random; "imagenet", through timm; a folder of a model; a file of
     weights with timm's names."""
-    scaling: Literal["standard", "paper"] = "standard"
+    scaling: Literal["standard", "paper", "weights"] = "standard"
     """standard: by the mean and deviation of the training chips; paper: as each paper does it,
-    for the bands that it names."""
+    for the bands that it names; weights: as the model in `weights` does, for the sensors that it
+    has."""
     crop_size: int | None = None
     """Side of a view, pixels; None is three quarters of the chip, to a multiple of 16."""
     crop_scale: tuple[float, float] = (0.25, 1.0)
@@ -187,6 +188,6 @@ def _judge(options: PretrainOptions) -> dict[str, bool]:
         "negatives": options.negatives in ("both", "cross", "none"),
         "pooled": options.pooled in ("all", "last"),
         "stem": options.stem in ("own", "3x3"),
-        "scaling": options.scaling in ("standard", "paper"),
+        "scaling": options.scaling in ("standard", "paper", "weights"),
         "precision": options.precision in ("auto", "32", "bf16"),
     }

@@ -23,6 +23,7 @@ from xcontrast.training.logs import LOG
 from xcontrast.training.material import CHIPS, as_chips, bring_near, count_drawn
 from xcontrast.training.options import PretrainOptions
 from xcontrast.training.presets import BATCH_SIZES, PASSES, STEPS
+from xcontrast.training.ranks import check_folder, first_goes_ahead, is_first
 from xcontrast.version import __version__
 
 if TYPE_CHECKING:
@@ -125,8 +126,6 @@ def pretrain(
         folder = target
         if folder is None and cache:
             folder = Path(stack.enter_context(TemporaryDirectory(dir=cache_root())))
-        from xcontrast.training.ranks import check_folder, first_goes_ahead, is_first
-
         check_folder(target)
         with first_goes_ahead():
             windows = bring_near(windows, folder if cache else None, options)
@@ -207,7 +206,6 @@ def _train(
     from xcontrast.training.loop import train
     from xcontrast.training.methods import BUILDERS
     from xcontrast.training.monitor import choose_watched
-    from xcontrast.training.ranks import first_goes_ahead
     from xcontrast.training.weights import begin_from
 
     train_chips, held_chips = _split(windows, options)

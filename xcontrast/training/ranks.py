@@ -7,20 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xcontrast.errors import DataError, problem
-from xcontrast.sampling.devices import find_rank
 
 __all__ = ["check_folder", "first_goes_ahead", "is_first"]
 
 
 def is_first() -> bool:
     """Say whether this process is the one that writes."""
-    return find_rank()[0] == 0
+    return _find_rank()[0] == 0
 
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
     """Have the first process do what follows before the others do it."""
-    rank, n = find_rank()
+    rank, n = _find_rank()
     if n > 1 and rank:
         _wait()
     yield
@@ -41,7 +40,7 @@ def check_folder(folder: Path | None) -> None:
     DataError
         If there are several processes and none is given.
     """
-    n = find_rank()[1]
+    n = _find_rank()[1]
     if n > 1 and folder is None:
         raise DataError(
             problem(
@@ -50,6 +49,13 @@ def check_folder(folder: Path | None) -> None:
                 do="give every process the same one",
             )
         )
+
+
+def _find_rank() -> tuple[int, int]:
+    # torch takes a second to import, and a call that is wrong shall be told so at once.
+    from xcontrast.sampling.devices import find_rank
+
+    return find_rank()
 
 
 def _wait() -> None:

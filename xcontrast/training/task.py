@@ -127,7 +127,9 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         if watched:
             found = self.evaluate()
             self.log_book.add(step, found)
-            check_health(self.log_book.rows[-1]["loss"], found["feature_std"], step)
+            # One chip has no spread.
+            spread = found["feature_std"] if found["n_val"] > 1 else None
+            check_health(self.log_book.rows[-1]["loss"], spread, step)
             self.log("recall@1", found["recall_at_1"], prog_bar=True, batch_size=1)
         if self._keeper is not None and (not self._pending):
             self._keeper.keep(self.trainer)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from xcontrast.model import ProjectorCard, SensorCard
 from xcontrast.nn.augment import crop_boxes, resize_crops
 from xcontrast.nn.augmentation import Augmentation
-from xcontrast.nn.encoders import Encoder, Projector, pool_levels
-from xcontrast.nn.intensity import change, flip
+from xcontrast.nn.encoders import Encoder, Projector, is_whole, pool_levels
+from xcontrast.nn.intensity import blur, draw_change, flip, mix
 from xcontrast.nn.levels import measure_levels
 from xcontrast.nn.scaling import Scaling
 from xcontrast.sensors import S2
@@ -69,6 +69,8 @@ class Method(nn.Module):
     """Dates of a place that a step takes; where chips have but one, all views are of it."""
     batch_norm: bool = True
     """In the projectors."""
+    blur_first: bool = False
+    """Blur the image and then crop it, as Seasonal Contrast's code, not the other way round."""
     watched: tuple[str, str] = ("", "")
     """Two of a sensor's views that should find each other, where there is but one date."""
 
@@ -83,6 +85,7 @@ class Method(nn.Module):
                 encoder, len(card.bands), out_stride=options.out_stride, stem=options.stem
             )
             self.scalings[name] = card.scaling()
+        self.bands = {name: card.bands for name, card in sensors.items()}
         self.rgb = {name: find_rgb(name, card.bands) for name, card in sensors.items()}
         self.levels = measure_levels(self.encoder(self.sensors[0]))
         self.projector_card = self._describe_projector()
@@ -171,13 +174,27 @@ class Method(nn.Module):
         """
         values, valid = (x[:, min(date, x.shape[1] - 1)] for x in images[sensor])
         boxes = crop_boxes(len(values), scale=self.options.crop_scale, generator=generator)
-        if augmentation is not None:
-            scaling, rgb = self.scaling(sensor), self.rgb[sensor]
-            values = change(values, augmentation, scaling=scaling, generator=generator, rgb=rgb)
-            values = values * valid
-            boxes = flip(boxes, augmentation, generator=generator)
-        both = resize_crops(torch.cat([values, valid], dim=1), boxes, size=size)
-        return View(both[:, :-1], both[:, -1:], boxes)
+        if augmentation is None:
+            return View(*self._crop(values, valid, boxes, size), boxes)
+        scaling, rgb = self.scaling(sensor), self.rgb[sensor]
+        mean = scaling.to_unit(values.mean((2, 3))[..., None, None])[..., 0, 0]
+        change = draw_change(mean, augmentation, generator=generator, rgb=rgb)
+        boxes = flip(boxes, augmentation, generator=generator)
+        crop, seen = self._crop(values, valid, boxes, size)
+        blurred = change.sigma.nonzero()[:, 0]
+        if len(blurred):
+            rows, sigma = blurred.to(crop.device), change.sigma[blurred].to(crop.device)
+            if self.blur_first:
+                soft = blur(values[rows], sigma)
+                crop[rows] = resize_crops(soft, boxes[blurred], size=size)
+            else:
+                crop[rows] = blur(crop[rows], sigma)
+        mixed = mix(crop, change, scaling=scaling, rgb=rgb)
+        return View(mixed if is_whole(seen) else mixed * seen, seen, boxes)
+
+    @staticmethod
+    def _crop(values: Tensor, valid: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        return resize_crops(values, boxes, size=size), resize_crops(valid, boxes, size=size)
 
     def whole(self, images: Images, sensor: str, date: int = 0) -> View:
         """Give the whole chip as a view, as it is embedded later."""
@@ -185,9 +202,18 @@ class Method(nn.Module):
         boxes = torch.tensor([[0.5, 0.5, 1.0, 1.0]]).expand(len(values), 4)
         return View(values, valid, boxes)
 
+    def look(self, sensor: str, view: View) -> list[Tensor]:
+        """Give the levels of a view."""
+        levels: list[Tensor] = self.encoder(sensor)(prepare(view.values))
+        return levels
+
     def pool(self, sensor: str, view: View) -> Tensor:
-        """Give one vector of features a chip: (B, F)."""
-        return pool_levels(self.encoder(sensor)(view.values), view.valid)
+        """Give one vector of features a chip, as its projectors take it: (B, F)."""
+        return pool_levels(self.choose_levels(self.look(sensor, view)), view.valid)
+
+    def choose_levels(self, levels: list[Tensor]) -> list[Tensor]:
+        """Give those that are projected."""
+        return levels if self.options.pooled == "all" else levels[-1:]
 
     def make_views(self, images: Images, *, size: int, generator: torch.Generator) -> Views:
         """Make all views of a step."""
@@ -235,7 +261,8 @@ class Method(nn.Module):
                 kind, seen = "places", [self.whole(images, name, date) for date in (0, 1)]
             else:
                 size = images[name][0].shape[-1]
-                views = self.make_views(images, size=size, generator=generator)
+                with torch.autocast(images[name][0].device.type, enabled=False):
+                    views = self.make_views(images, size=size, generator=generator)
                 kind, seen = "views", [views[f"{name}.{role}"] for role in self.watched]
             project = self.projector(self.spaces[0], name)
             a, b = (project(self.pool(name, view)).float() for view in seen)
@@ -251,6 +278,13 @@ class Method(nn.Module):
             for part, module in parts.items():
                 weights |= {f"{name}.{part}.{k}": v for k, v in module.state_dict().items()}
         return weights
+
+
+def prepare(values: Tensor) -> Tensor:
+    """Bring images into the order and precision that a network takes them in, in one pass."""
+    device = values.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else values.dtype
+    return values.to(dtype=kind, memory_format=torch.channels_last)
 
 
 def find_rgb(sensor: str, bands: tuple[str, ...]) -> tuple[int | None, ...]:

@@ -26,7 +26,7 @@ from xcontrast.nn.encoders import Encoder, Projector, pool_levels
 from xcontrast.nn.losses import key_logits
 from xcontrast.nn.queues import Queue
 from xcontrast.training.ground import find_near
-from xcontrast.training.methods.method import Images, Method, View, Views
+from xcontrast.training.methods.method import Images, Method, View, Views, prepare
 from xcontrast.training.options import PretrainOptions
 
 __all__ = ["MOCO", "MOCO_TP", "SECO", "Momentum", "Recipe", "Shot"]
@@ -78,6 +78,7 @@ class Momentum(Method):
     """
 
     batch_norm = False
+    blur_first = True
     watched = ("query", "0")
 
     def __init__(
@@ -146,7 +147,7 @@ class Momentum(Method):
 
     def _pool_key(self, sensor: str, view: View) -> Tensor:
         encoder = cast(Encoder, self.key_encoders[sensor])
-        return pool_levels(encoder(view.values), view.valid)
+        return pool_levels(self.choose_levels(encoder(prepare(view.values))), view.valid)
 
     def loss(
         self, projected: Mapping[str, Tensor], keys: Mapping[str, Tensor], ground: Tensor

@@ -85,11 +85,13 @@ class Multimodal(Method):
 
     def _look(self, sensor: str, view: View) -> tuple[Tensor, Tensor]:
         """Give features of the chips (B, F), and of their points (B * P, F)."""
-        maps = self.encoder(sensor)(view.values)
-        pooled = pool_levels(maps, view.valid)
+        maps = self.look(sensor, view)
+        pooled = pool_levels(self.choose_levels(maps), view.valid)
         if view.points is None:
             return pooled, pooled[:0]
-        cells = sample_levels(maps, self.levels, view.points[..., :2], size=view.values.shape[-1])
+        chosen = self.choose_levels(maps)
+        levels = self.levels[-len(chosen) :]
+        cells = sample_levels(chosen, levels, view.points[..., :2], size=view.values.shape[-1])
         return pooled, cells.flatten(0, 1)
 
     def loss(
