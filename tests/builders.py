@@ -11,7 +11,8 @@ from xcontrast.model import SensorCard
 from xcontrast.nn.parallel import share_batch_norm
 from xcontrast.training.gradients import send_back
 from xcontrast.training.methods import BUILDERS
-from xcontrast.training.methods.method import Images, Method, View
+from xcontrast.training.methods.method import Method
+from xcontrast.training.methods.views import Images, View
 
 BANDS = {"s1": ("vv", "vh"), "s2": ("B02", "B03", "B04")}
 DATES = {"multimodal": 1, "simclr": 1, "moco": 1, "moco_tp": 2, "seco": 3}

@@ -556,3 +556,11 @@ def test_the_match_rate_rises_to_what_the_pairs_are():
     assert "4 Sentinel-2 dates, 3 Sentinel-1 passes" in ax.get_title(loc="left")
     with pytest.raises(DataError, match=r"dates of both sensors.*received 0 Sentinel-1 and 4"):
         plot_rate(cube.drop_dims("s1_time"))
+
+
+def test_training_shows_how_features_spread(history):
+    told = history.assign(alignment=0.4, uniformity=np.linspace(-0.5, -2.5, len(history)))
+    figure = plot_training(told)
+    assert len(figure.axes) == 3
+    assert legend(figure.axes[2]) == ["alignment, last 0.40", "uniformity, last -2.50"]
+    assert "both lower is better" in title(figure.axes[2])

@@ -9,8 +9,8 @@ from xcontrast.nn.losses import nt_xent
 from xcontrast.nn.parallel import gather_rows
 from xcontrast.training.gradients import send_back
 from xcontrast.training.ground import find_near, find_near_points
-from xcontrast.training.methods.method import View
 from xcontrast.training.methods.points import draw_points
+from xcontrast.training.methods.views import View
 
 METHODS = tuple(DATES)
 

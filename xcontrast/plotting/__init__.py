@@ -13,11 +13,12 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.plotting.charts import plot_lags, plot_timeline, plot_training
+from xcontrast.plotting.charts import plot_lags, plot_timeline
 from xcontrast.plotting.maps import HITS, plot_hits, plot_map
 from xcontrast.plotting.places import plot_places
 from xcontrast.plotting.rates import plot_rate
 from xcontrast.plotting.scenes import plot_pairs, plot_pca
+from xcontrast.plotting.training import plot_training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

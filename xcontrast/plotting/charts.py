@@ -1,8 +1,7 @@
-"""Charts: acquisitions over time, pairs by lag, and the course of a pretraining."""
+"""Charts: acquisitions over time, pairs by lag."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +9,11 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.plotting.panels import new_axes
+from xcontrast.plotting.panels import BLUE, GREY, new_axes, plain_axes
 from xcontrast.sensors import SENSORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
-"""Okabe and Ito's blue and vermilion, and a grey for what is only context."""
 
 
 def plot_timeline(cube: xr.Dataset, *, ax: Axes | None = None) -> Axes:
@@ -82,7 +77,7 @@ def plot_timeline(cube: xr.Dataset, *, ax: Axes | None = None) -> Axes:
         loc="left",
         fontsize=9,
     )
-    _plain(ax, grid="x")
+    plain_axes(ax, grid="x")
     _date_axis(ax)
     return ax
 
@@ -163,102 +158,8 @@ def plot_lags(pairs: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     title = f"{days.size} pairs, median |lag| {np.median(np.abs(days)):.1f} d"
     ax.set_title(title, loc="left", fontsize=9)
-    _plain(ax, grid="y")
+    plain_axes(ax, grid="y")
     return ax
-
-
-def plot_training(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None) -> Figure:
-    """Show the loss and the held-out cross-sensor retrieval of a pretraining.
-
-    Parameters
-    ----------
-    history : DataFrame
-        ``step`` and ``loss``; at validation steps also ``recall_at_1``, ``recall_at_5``,
-        ``chance_recall_at_1``, ``n_val``, ``median_rank``, ``feature_std``, ``effective_rank``
-        (NaN elsewhere).
-    axes : sequence of two Axes, optional
-        Where to draw, loss first.
-
-    Returns
-    -------
-    Figure
-        Recall at k is the share of held-out S1 chips whose own S2 chip is among the k nearest.
-
-    Raises
-    ------
-    DataError
-        If there is no step, or the columns are not there.
-    """
-    if not {"step", "loss"} <= set(history) or not len(history):
-        raise DataError(
-            problem(
-                expected="a history with the columns step and loss, at least one row",
-                received=f"{len(history)} rows of {list(history)}",
-                do="pass the history of a pretraining",
-            )
-        )
-    import matplotlib.pyplot as plt
-
-    if axes is None:
-        axes = plt.subplots(1, 2, figsize=(9.0, 3.1), layout="constrained")[1]
-    left, right = axes
-    loss = history[["step", "loss"]].dropna()
-    window = max(1, len(loss) // 30)
-    left.plot(loss["step"], loss["loss"], color=BLUE, alpha=0.35 if window > 1 else 1, lw=1)
-    if window > 1:
-        smooth = loss["loss"].rolling(window, center=True, min_periods=1).mean()
-        left.plot(loss["step"], smooth, color=BLUE, lw=1.8, label=f"mean of {window} steps")
-        left.legend(frameon=False, fontsize=8)
-    left.set(xlabel="step", ylabel="contrastive loss (nats)")
-    left.set_title("Training loss", loc="left", fontsize=9)
-    _plain(left, grid="y")
-    _retrieval(right, history)
-    figure = left.get_figure(root=True)
-    assert figure is not None
-    return figure
-
-
-def _retrieval(ax: Axes, history: pd.DataFrame) -> None:
-    """Draw recall against chance, with the last figures in words."""
-    known = history.dropna(subset=["recall_at_1"]) if "recall_at_1" in history else history[:0]
-    ax.set(xlabel="step", ylabel="recall, S1 to S2", ylim=(-0.02, 1.02))
-    _plain(ax, grid="y")
-    if not len(known):
-        ax.set_title("Held-out retrieval was not measured", loc="left", fontsize=9)
-        return
-    last = known.iloc[-1]
-    for column, color, marker, word in (
-        ("recall_at_5", ORANGE, "s", "at 5"),
-        ("recall_at_1", BLUE, "o", "at 1"),
-    ):
-        if column in known:
-            label = f"recall {word}, last {last[column]:.2f}"
-            ax.plot(known["step"], known[column], marker=marker, ms=4, color=color, label=label)
-    if "chance_recall_at_1" in known:
-        chance = float(last["chance_recall_at_1"])
-        ax.axhline(chance, color=GREY, ls="--", lw=1.2, label=f"chance at 1, {chance:.3f}")
-    title = "Held-out retrieval" + (f", {int(last['n_val'])} pairs" if "n_val" in known else "")
-    facts = [
-        f"{word} {last[column]:.{digits}f}"
-        for column, word, digits in (
-            ("median_rank", "median rank", 0),
-            ("feature_std", "feature std", 2),
-            ("effective_rank", "effective rank", 1),
-        )
-        if column in known and np.isfinite(last[column])
-    ]
-    ax.set_title("\n".join([title, ", ".join(facts)]).strip(), loc="left", fontsize=9)
-    ax.legend(frameon=False, fontsize=8, loc="best")
-
-
-def _plain(ax: Axes, *, grid: str) -> None:
-    """Take away what carries no data."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis=grid, color="0.9", lw=0.8)  # type: ignore[arg-type]
-    ax.set_axisbelow(True)
-    ax.tick_params(labelsize=8)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.label.set_fontsize(8.5)
 
 
 def _date_axis(ax: Axes) -> None:

@@ -23,6 +23,10 @@ MAX_SIDE = 1200
 """Longest side of a picture in cells; larger arrays are thinned before they are computed."""
 
 
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
+"""Okabe and Ito's blue and vermilion, and a grey for what is only context."""
+
+
 def new_axes(ax: Axes | None, *, figsize: tuple[float, float]) -> Axes:
     """Give back `ax`, or the axes of a new figure that lays itself out."""
     if ax is not None:
@@ -30,6 +34,24 @@ def new_axes(ax: Axes | None, *, figsize: tuple[float, float]) -> Axes:
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=figsize, layout="constrained")[1]
+
+
+def plain_axes(ax: Axes, *, grid: str) -> None:
+    """Take away what carries no data.
+
+    Parameters
+    ----------
+    ax : Axes
+        Changed in place.
+    grid : {"x", "y"}
+        The axis with lines behind the data.
+    """
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis=grid, color="0.9", lw=0.8)  # type: ignore[arg-type]
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_fontsize(8.5)
 
 
 def day(time: Any) -> str:

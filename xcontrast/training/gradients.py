@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from xcontrast.nn.parallel import average_gradients, gather_rows
-from xcontrast.training.methods.method import Method, View, Views
+from xcontrast.training.methods.method import Method
+from xcontrast.training.methods.views import View, Views
 
 __all__ = ["send_back"]
 

@@ -18,7 +18,8 @@ from xcontrast.sampling.loader import Loader
 from xcontrast.training.checkpoints import Keeper
 from xcontrast.training.gradients import send_back
 from xcontrast.training.logs import Log
-from xcontrast.training.methods.method import Images, Method
+from xcontrast.training.methods.method import Method
+from xcontrast.training.methods.views import Images
 from xcontrast.training.monitor import check_health, summarise
 from xcontrast.training.optimisers import build_optimiser, build_schedule
 from xcontrast.training.options import PretrainOptions

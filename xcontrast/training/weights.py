@@ -12,7 +12,8 @@ from xcontrast.model.folder import load_model
 from xcontrast.model.unpickling import read_weights
 from xcontrast.nn.stems import spread_filters
 from xcontrast.sensors import S2
-from xcontrast.training.methods.method import Method, find_rgb
+from xcontrast.training.methods.method import Method
+from xcontrast.training.methods.views import find_rgb
 
 if TYPE_CHECKING:
     from torch import Tensor

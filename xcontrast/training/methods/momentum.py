@@ -26,7 +26,8 @@ from xcontrast.nn.encoders import Encoder, Projector, pool_levels
 from xcontrast.nn.losses import key_logits
 from xcontrast.nn.queues import Queue
 from xcontrast.training.ground import find_near
-from xcontrast.training.methods.method import Images, Method, View, Views, prepare
+from xcontrast.training.methods.method import Method
+from xcontrast.training.methods.views import Images, View, Views, prepare
 from xcontrast.training.options import PretrainOptions
 
 __all__ = ["MOCO", "MOCO_TP", "SECO", "Momentum", "Recipe", "Shot"]

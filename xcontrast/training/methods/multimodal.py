@@ -27,8 +27,9 @@ from xcontrast.nn.dense import sample_levels
 from xcontrast.nn.encoders import pool_levels
 from xcontrast.nn.losses import nt_xent, vicreg
 from xcontrast.training.ground import find_near, find_near_points
-from xcontrast.training.methods.method import Images, Method, View, Views
+from xcontrast.training.methods.method import Method
 from xcontrast.training.methods.points import draw_points
+from xcontrast.training.methods.views import Images, View, Views
 from xcontrast.training.options import PretrainOptions
 
 __all__ = ["Multimodal"]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from xcontrast.training.methods.method import View
+from xcontrast.training.methods.views import View
 
 __all__ = ["draw_points"]
 

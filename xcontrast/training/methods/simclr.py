@@ -14,7 +14,8 @@ from torch import Tensor
 
 from xcontrast.nn.losses import nt_xent, vicreg
 from xcontrast.training.ground import find_near
-from xcontrast.training.methods.method import Images, Method, Views
+from xcontrast.training.methods.method import Method
+from xcontrast.training.methods.views import Images, Views
 
 __all__ = ["SimCLR"]
 
