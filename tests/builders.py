@@ -60,7 +60,9 @@ def make_ground(n: int, *, seed: int = 0) -> torch.Tensor:
     return torch.cat([place, first, first + 32], dim=1)
 
 
-def run_step(name: str, *, train: bool, rank: int = 0, n_ranks: int = 1) -> dict[str, torch.Tensor]:
+def run_step(
+    name: str, *, train: bool, rank: int = 0, n_ranks: int = 1, device: str = "cpu"
+) -> dict[str, torch.Tensor]:
     """Give loss, gradients, queues and statistics of one step of a batch of 8, in float64.
 
     Of several ranks each takes its part of the batch.
@@ -74,15 +76,19 @@ def run_step(name: str, *, train: bool, rank: int = 0, n_ranks: int = 1) -> dict
     )
     rows = slice(rank * 8 // n_ranks, (rank + 1) * 8 // n_ranks)
     views = {
-        key: View(view.values[rows].double(), view.valid[rows].double(), view.boxes[rows])
+        key: View(
+            view.values[rows].double().to(device),
+            view.valid[rows].double().to(device),
+            view.boxes[rows],
+        )
         for key, view in views.items()
     }
     if n_ranks > 1:
         share_batch_norm(method)
-    method = method.double().train(train)
-    loss, keys, ground = send_back(method, views, make_ground(8)[rows])
+    method = method.double().train(train).to(device)
+    loss, keys, ground = send_back(method, views, make_ground(8)[rows].to(device))
     method.end_step(keys, ground)
     found = {"loss": loss, "ground": ground.double()}
     found |= {f"grad {k}": p.grad for k, p in method.named_parameters() if p.grad is not None}
     found |= {f"buffer {k}": b.double() for k, b in method.named_buffers()}
-    return {key: tensor.detach() for key, tensor in found.items()}
+    return {key: tensor.detach().cpu() for key, tensor in found.items()}

@@ -30,17 +30,20 @@ def train_rank(rank: int, folder: str, answers: multiprocessing.Queue) -> None:
     dist.destroy_process_group()
 
 
-def step_rank(rank: int, folder: str) -> None:
+def step_rank(rank: int, folder: str, *, on_gpu: bool = False) -> None:
     """Save what one step of each method leaves on one of two ranks."""
     import torch
     import torch.distributed as dist
     from builders import DATES, run_step
 
     torch.set_num_threads(1)
-    store = f"file://{folder}/rendezvous"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    store, backend, device = f"file://{folder}/rendezvous", "gloo", "cpu"
+    if on_gpu:
+        backend, device = "nccl", f"cuda:{rank}"
+        torch.cuda.set_device(rank)
+    dist.init_process_group(backend, init_method=store, rank=rank, world_size=2)
     found = {
-        f"{name} {train}": run_step(name, train=train, rank=rank, n_ranks=2)
+        f"{name} {train}": run_step(name, train=train, rank=rank, n_ranks=2, device=device)
         for name in DATES
         for train in (False, True)
     }

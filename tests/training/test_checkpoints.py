@@ -25,7 +25,10 @@ SCRIPT = f"""
     options = xc.PretrainOptions(
         chip_size=32, progress=False, checkpoint_seconds=0, eval_every=4
     )
-    xc.pretrain(chips, max_steps={STEPS}, batch_size=16, out=sys.argv[2], options=options)
+    xc.pretrain(
+        chips, method=sys.argv[3], max_steps={STEPS}, batch_size=16, out=sys.argv[2],
+        options=options,
+    )
 """
 
 
@@ -35,15 +38,22 @@ def chips(tmp_path_factory: pytest.TempPathFactory) -> xc.Chips:
     return cut.save(tmp_path_factory.mktemp("data") / "chips.zarr", progress=False)
 
 
-def _begin(chips: xc.Chips, out: Path) -> subprocess.Popen[bytes]:
+@pytest.fixture(scope="module")
+def seasons(tmp_path_factory: pytest.TempPathFactory) -> xc.Chips:
+    pairs = xc.pairs(planted_cube(256, n_times=4)[["s2"]], kind="seasonal", gap="12D")
+    cut = xc.chips(pairs, size=32, stride=16)
+    return cut.save(tmp_path_factory.mktemp("data") / "chips.zarr", progress=False)
+
+
+def _begin(chips: xc.Chips, out: Path, method: str = "multimodal") -> subprocess.Popen[bytes]:
     """Begin a run in a process of its own: other tests change the threads of this one."""
-    call = [sys.executable, "-c", textwrap.dedent(SCRIPT), chips.pixels.place, str(out)]
+    call = [sys.executable, "-c", textwrap.dedent(SCRIPT), chips.pixels.place, str(out), method]
     return subprocess.Popen(call)
 
 
-def _kill_midway(chips: xc.Chips, out: Path) -> None:
+def _kill_midway(chips: xc.Chips, out: Path, method: str) -> None:
     """Begin a run and kill it after some checkpoints."""
-    run = _begin(chips, out)
+    run = _begin(chips, out, method)
     deadline = time.monotonic() + 120
     seen = set()
     while len(seen) < 4:
@@ -57,12 +67,17 @@ def _kill_midway(chips: xc.Chips, out: Path) -> None:
     run.wait()
 
 
-def test_a_killed_run_goes_on_to_the_bit(chips: xc.Chips, tmp_path: Path) -> None:
-    assert _begin(chips, tmp_path / "whole").wait(180) == 0
+@pytest.mark.parametrize("method", ["multimodal", "seco"])
+def test_a_killed_run_goes_on_to_the_bit(
+    method: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Seasonal Contrast has a key encoder and queues to go on with, and dates to draw."""
+    chips = request.getfixturevalue("seasons" if method == "seco" else "chips")
+    assert _begin(chips, tmp_path / "whole", method).wait(180) == 0
     out = tmp_path / "killed"
-    _kill_midway(chips, out)
+    _kill_midway(chips, out, method)
     assert not (out / "card.json").exists()
-    assert _begin(chips, out).wait(180) == 0
+    assert _begin(chips, out, method).wait(180) == 0
     whole, resumed = xc.load_model(tmp_path / "whole"), xc.load_model(out)
     one, two = (load_file(m.path / "weights.safetensors") for m in (whole, resumed))
     assert all(np.array_equal(one[k], two[k]) for k in one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from functools import partial
 from pathlib import Path
 
 import children
@@ -41,6 +42,16 @@ def test_two_processes_give_the_gradients_of_one(ranks: list[dict], name: str, t
         assert found.keys() == whole.keys()
         for key, tensor in whole.items():
             assert torch.allclose(found[key], tensor, rtol=1e-5, atol=1e-8), key
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this needs two GPUs")
+def test_two_gpus_give_the_gradients_of_one_process(tmp_path: Path) -> None:
+    _run_both(partial(children.step_rank, on_gpu=True), tmp_path)
+    for rank in range(2):
+        own = torch.load(tmp_path / f"rank{rank}.pt")
+        for name in DATES:
+            for key, tensor in run_step(name, train=True).items():
+                assert torch.allclose(own[f"{name} True"][key], tensor, rtol=1e-5, atol=1e-8), key
 
 
 def test_unshared_statistics_would_show(ranks: list[dict]) -> None:

@@ -105,6 +105,7 @@ def train(
             if not trainer.interrupted:
                 raise
             interrupted = True
+            task.write_pending()
         finally:
             log.close()
         seconds = task.seconds_before + time.perf_counter() - started

@@ -24,7 +24,7 @@ from xcontrast.training.monitor import check_health, summarise
 from xcontrast.training.optimisers import build_optimiser, build_schedule
 from xcontrast.training.options import PretrainOptions
 
-__all__ = ["Task"]
+__all__ = ["FLUSH", "Plan", "Task"]
 
 FLUSH = 20
 """Steps on a GPU between two looks at the loss, which makes the host wait."""
@@ -124,7 +124,10 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         self._pending.append((step, outputs["loss"]))
         watched = step % self._eval_every == 0 or step == self._plan.max_steps
         if watched or self.device.type == "cpu" or len(self._pending) >= FLUSH:
-            self._flush()
+            self.write_pending()
+            self.log("loss", self.log_book.rows[-1]["loss"], prog_bar=True, batch_size=1)
+            rate = self.optimizers().param_groups[0]["lr"]
+            self.log("rate", rate, prog_bar=True, batch_size=1)
         if watched:
             found = self.evaluate()
             self.log_book.add(step, found)
@@ -132,18 +135,19 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
             spread = found["feature_std"] if found["n_val"] > 1 else None
             check_health(self.log_book.rows[-1]["loss"], spread, step)
             self.log("recall@1", found["recall_at_1"], prog_bar=True, batch_size=1)
-        if self._keeper is not None and (not self._pending):
+        if self._keeper is not None and not self._pending:
             self._keeper.keep(self.trainer)
 
-    def _flush(self) -> None:
+    def write_pending(self) -> None:
+        """Look at the losses of the last steps, and write them down."""
+        if not self._pending:
+            return
         losses = torch.stack([loss for _, loss in self._pending]).float().tolist()
-        rate = self.optimizers().param_groups[0]["lr"]
-        for (step, _), loss in zip(self._pending, losses, strict=True):
+        steps = [step for step, _ in self._pending]
+        self._pending.clear()
+        for step, loss in zip(steps, losses, strict=True):
             check_health(loss, None, step)
             self.log_book.add(step, {"loss": loss})
-        self._pending.clear()
-        self.log("loss", losses[-1], prog_bar=True, batch_size=1)
-        self.log("rate", rate, prog_bar=True, batch_size=1)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -169,7 +169,10 @@ class Method(nn.Module):
 
     @staticmethod
     def _crop(values: Tensor, valid: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        return resize_crops(values, boxes, size=size), resize_crops(valid, boxes, size=size)
+        crop = resize_crops(values, boxes, size=size)
+        if is_whole(valid):
+            return crop, torch.ones_like(crop[:, :1])
+        return crop, resize_crops(valid, boxes, size=size)
 
     def whole(self, images: Images, sensor: str, date: int = 0) -> View:
         """Give the whole chip as a view, as it is embedded later."""
