@@ -88,6 +88,7 @@ class Model:
             (name, f"{', '.join(s.bands)} ({'reflectance' if s.units == '1' else s.units})")
             for name, s in card.sensors.items()
         ]
+        facts.append(("spaces", ", ".join(card.spaces)))
         held = card.training.get("held_out")
         if held:
             facts.append(
