@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -146,6 +147,16 @@ xc.collect(places, store=store, source=source, datetime="2023", gap="60D", max_c
 """
 
 
+def _await_more(target: Path, n: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a collection holds more places than it did."""
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(SourceError):
+            if xc.open_collection(target).sizes["location"] > n:
+                return
+        time.sleep(0.2)
+
+
 @pytest.mark.slow
 def test_killed_three_times_and_restarted_it_is_the_undisturbed_run(
     archive: Path, region: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -162,11 +173,12 @@ def test_killed_three_times_and_restarted_it_is_the_undisturbed_run(
     target = tmp_path / "killed.zarr"
     command = [sys.executable, str(script), str(target), str(archive), json.dumps(region), "200"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = []
+    done = [0]
     for _ in range(3):
         process = subprocess.Popen(command, env=environment, start_new_session=True)
-        # Some seconds to start, then a random part of the work.
-        time.sleep(4 + rng.uniform(0.05, 0.3) * seconds)
+        # Until it has done something, then a random part of the work.
+        _await_more(target, done[-1], process)
+        time.sleep(rng.uniform(0, 0.15) * seconds)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xcontrast.errors import ModelError
-from xcontrast.nn.dense import dense_features, halo_of
+from xcontrast.nn.dense import dense_features, halo_of, sample_levels
 from xcontrast.nn.encoders import Encoder, Projector, pool_levels
 from xcontrast.nn.levels import Level, measure_levels
 
@@ -67,3 +67,30 @@ def test_projectors_do_not_share_weights() -> None:
     one, two = (Projector(8, n_hidden=4, n_projected=2) for _ in range(2))
     assert not {id(p) for p in one.parameters()} & {id(p) for p in two.parameters()}
     assert one(torch.randn(3, 8)).shape == (3, 2)
+
+
+def test_levels_are_read_where_their_cells_look() -> None:
+    """A level whose cells hold the position they look at tells the position of any point."""
+    size = 96
+    levels = tuple(Level(2, s, o, 1) for s, o in ((2, 0.0), (4, 1.5), (16, 7.5)))
+    points = torch.rand(3, 10, 2, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+    maps = []
+    for level in levels:
+        centre = level.offset + level.stride * torch.arange(size // level.stride)
+        share = (centre + 0.5) / size
+        n = len(share)
+        both = torch.stack([share[:, None].expand(n, n), share.expand(n, n)])
+        maps.append(both.expand(3, -1, -1, -1))
+    read = sample_levels(maps, levels, points, size=size)
+    assert read.shape == (3, 10, 6)
+    for k in range(3):
+        assert torch.allclose(read[..., 2 * k : 2 * k + 2], points, atol=1e-5)
+    # As PyTorch reads between cells, edges included.
+    image = torch.randn(2, 5, 7, 9)
+    position = torch.rand(2, 20, 2, generator=torch.Generator().manual_seed(1)) * 10 - 1
+    grid = ((2 * position + 1) / torch.tensor([7.0, 9.0]) - 1).flip(-1)[:, :, None]
+    expected = torch.nn.functional.grid_sample(
+        image, grid, padding_mode="border", align_corners=False
+    )[..., 0].transpose(1, 2)
+    own = sample_levels([image], (Level(5, 1, 0.0, 1),), (position + 0.5) / 100, size=100)
+    assert torch.allclose(own, expected, atol=1e-5)

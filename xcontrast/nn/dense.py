@@ -119,10 +119,28 @@ def sample_levels(
     """
     sampled = []
     for level_map, level in zip(maps, levels, strict=True):
-        index = (points.float() * size - 0.5 - level.offset) / level.stride
-        sides = torch.tensor(level_map.shape[-2:], device=points.device)
-        # grid_sample wants columns first, and -1 to 1 over the outer edges of the cells.
-        grid = ((2 * index + 1) / sides - 1).flip(-1)[:, :, None]
-        values = F.grid_sample(level_map.float(), grid, padding_mode="border", align_corners=False)
-        sampled.append(values[..., 0].transpose(1, 2))
+        position = (points.float() * size - 0.5 - level.offset) / level.stride
+        sampled.append(_read(level_map, position))
     return torch.cat(sampled, dim=2)
+
+
+def _read(level_map: Tensor, position: Tensor) -> Tensor:
+    """Read (B, F, h, w) bilinearly at positions (B, P, 2) in cells: (B, P, F), float32."""
+    last = torch.tensor(level_map.shape[-2:], device=position.device) - 1
+    position = torch.minimum(position.clamp(min=0), last)
+    low = position.floor().long()
+    high = torch.minimum(low + 1, last)
+    rest = position - low
+    corners, weights = [], []
+    for row in (0, 1):
+        for col in (0, 1):
+            rows, cols = (high, low)[1 - row][..., 0], (high, low)[1 - col][..., 1]
+            corners.append(rows * level_map.shape[3] + cols)
+            shares = (rest if row else 1 - rest)[..., 0], (rest if col else 1 - rest)[..., 1]
+            weights.append(shares[0] * shares[1])
+    # All corners in one gather: going back, each gather writes a gradient as large as the map.
+    index = torch.cat(corners, dim=1)[:, None].expand(-1, level_map.shape[1], -1)
+    values = level_map.flatten(2).gather(2, index).float()
+    values = values.view(*values.shape[:2], 4, position.shape[1])
+    read: Tensor = (values * torch.stack(weights, dim=1)[:, None]).sum(2)
+    return read.transpose(1, 2)

@@ -176,13 +176,14 @@ def pool_levels(levels: list[Tensor], valid: Tensor) -> Tensor:
     -------
     Tensor (B, F), float32
     """
+    kind = torch.promote_types(levels[0].dtype, torch.float32)
     if is_whole(valid):
-        kind = torch.promote_types(levels[0].dtype, torch.float32)
         return torch.cat([level.mean((2, 3), dtype=kind) for level in levels], dim=1)
     pooled = []
     for level in levels:
         rows, cols = level.shape[-2:]
-        weight = F.adaptive_avg_pool2d(valid, (rows, cols))
-        total = (level.float() * weight).sum((2, 3))
-        pooled.append(total / weight.sum((2, 3)).clamp(min=1e-6))
+        # In the level's own precision: a float32 copy of the finest would be larger than all else.
+        weight = F.adaptive_avg_pool2d(valid, (rows, cols))[:, 0].to(level.dtype)
+        total = torch.einsum("bfhw,bhw->bf", level, weight).to(kind)
+        pooled.append(total / weight.to(kind).sum((1, 2)).clamp(min=1e-6)[:, None])
     return torch.cat(pooled, dim=1)
