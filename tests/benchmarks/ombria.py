@@ -168,27 +168,41 @@ def bootstrap(rows: pd.DataFrame, other: pd.DataFrame | None = None) -> tuple[fl
     return float(low), float(high)
 
 
+BASES = {"headline": ("random-init", "simclr"), "ablation": ("random-init", "multimodal")}
+"""What each row is compared with, over the seeds that both have."""
+
+
 def show() -> None:
     """Print a table of each study: mean over seeds, spread, intervals over scenes."""
     every = pd.read_csv(ROWS)
     for (study, steps), rows in every.groupby(["study", "steps"]):
-        base = rows[rows.variant == ("random-init" if study == "headline" else "multimodal")]
+        columns = ["variant", "seeds", "IoU, mean (min to max)", "95 % over scenes"]
+        columns += [f"less {base}, 95 %" for base in BASES[study]] + ["recall"]
         print(f"\n{study}, {steps} steps\n")
-        less = f"less {base.variant.iloc[0]}, 95 %"
-        print(f"| variant | seeds | IoU, mean (min to max) | 95 % over scenes | {less} | recall |")
-        print("|---|---|---|---|---|---|")
+        print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
         for name in rows.variant.unique():
             own = rows[rows.variant == name]
-            shared = base[base.seed.isin(own.seed.unique())]
             each = np.array([iou(part) for _, part in own.groupby("seed")])
             low, high = bootstrap(own)
-            gain = (0.0, 0.0) if name == base.variant.iloc[0] else bootstrap(own, shared)
-            recall = own.groupby("seed").recall.first().mean()
-            print(
-                f"| {name} | {len(each)} | {each.mean():.3f} ({each.min():.3f} to "
-                f"{each.max():.3f}) | {low:.3f} to {high:.3f} | {gain[0]:+.3f} to {gain[1]:+.3f} "
-                f"| {recall:.3f} |"
-            )
+            cells = [
+                name,
+                str(len(each)),
+                f"{each.mean():.3f} ({each.min():.3f} to {each.max():.3f})",
+            ]
+            cells.append(f"{low:.3f} to {high:.3f}")
+            cells += [gain(own, rows[rows.variant == base]) for base in BASES[study]]
+            cells.append(f"{own.groupby('seed').recall.first().mean():.3f}")
+            print(f"| {' | '.join(cells)} |")
+
+
+def gain(own: pd.DataFrame, base: pd.DataFrame) -> str:
+    """Say by how much a variant is better than another on the seeds of both."""
+    shared = set(own.seed) & set(base.seed)
+    if not shared or own.variant.iloc[0] == base.variant.iloc[0]:
+        return ""
+    own, base = (part[part.seed.isin(shared)] for part in (own, base))
+    low, high = bootstrap(own, base)
+    return f"{iou(own) - iou(base):+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def main() -> None:
