@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from builders import DATES, build, make_ground, make_images
 
+import xcontrast as xc
 from xcontrast.nn.losses import nt_xent
 from xcontrast.nn.parallel import gather_rows
 from xcontrast.training.gradients import send_back
@@ -54,9 +55,17 @@ def test_seasonal_views_are_those_of_the_paper() -> None:
 
 @pytest.mark.parametrize(("name", "date"), [("moco", 0), ("moco_tp", 1)])
 def test_momentum_baselines_take_both_views_changed(name: str, date: int) -> None:
-    method = build(name, sensors=("s2",))
-    assert [shot.date for shot in method.recipe.keys] == [date]
-    assert all(shot.artificial for shot in (method.recipe.query, *method.recipe.keys))
+    still = xc.Augmentation(p_jitter=0.0, p_grey=0.0, p_blur=0.0, p_flip=1.0)
+    method = build(name, sensors=("s2",), s2_augmentation=still)
+    value = torch.tensor([1.0, 2.0]).view(1, 2, 1, 1, 1).expand(5, 2, 3, 32, 32)
+    columns = torch.linspace(0, 0.1, 32).view(1, 1, 1, 1, 32)
+    images = {"s2": (value + columns, torch.ones(5, 2, 1, 32, 32))}
+    views = method.make_views(images, size=24, generator=torch.Generator().manual_seed(0))
+    assert list(views) == ["s2.query", "s2.0"]
+    for view, when in zip(views.values(), (0, date), strict=True):
+        assert torch.allclose(view.values.floor(), torch.tensor(when + 1.0))
+        # All that is left of the changes is the flip: the ramp falls in both.
+        assert (view.values.diff(dim=3) < 1e-6).all()
 
 
 def test_seasonal_logits_are_as_wide_as_the_papers() -> None:

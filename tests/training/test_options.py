@@ -49,9 +49,7 @@ def test_the_papers_hyper_parameters() -> None:
 
 def test_a_published_preset_trains(tmp_path: Path) -> None:
     """The paper's network, optimiser, scaling and loss, on few chips and in few steps."""
-    cube = planted_cube(256, n_times=2)
-    cube["s2"] = cube.s2.isel(s2_band=slice(3)).rename().assign_attrs(cube.s2.attrs)
-    cube = cube.isel(s2_band=slice(3))
+    cube = planted_cube(256, n_times=2).isel(s2_band=slice(3))
     cut = xc.chips(xc.pairs(cube), size=64, stride=32)
     model = xc.pretrain(cut, preset="paper", max_steps=2, batch_size=8, out=tmp_path / "m")
     card = model.card
@@ -165,6 +163,24 @@ def test_convolutional_and_attention_networks_are_filled_by_timms_names(tmp_path
         plain = {key.replace(".", "_"): value for key, value in state.items()}
         for key in deep:
             assert torch.equal(own[key], plain[key.removeprefix("model.").replace(".", "_")])
+
+
+def test_keys_begin_where_their_queries_do(tmp_path: Path) -> None:
+    state = timm.create_model("resnet18", in_chans=3).state_dict()
+    save_file(state, tmp_path / "w.safetensors")
+    method = build("seco")
+    begin_from(method, tmp_path / "w.safetensors")
+    weights = method.state_dict()
+    keys = [key for key in weights if key.startswith("key_")]
+    assert keys
+    assert all(torch.equal(weights[key], weights[key.removeprefix("key_")]) for key in keys)
+
+
+def test_scaling_as_a_model_needs_a_model(chips: xc.Chips) -> None:
+    for weights in (None, "imagenet"):
+        options = replace(QUICK, scaling="weights", weights=weights)
+        with pytest.raises(DataError, match=r"the folder of a model as `weights`.*received"):
+            xc.pretrain(chips, max_steps=0, options=options)
 
 
 def test_imagenet_weights_out_of_reach_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
             problem(
                 expected="a complete card.json",
                 received=f"{folder / 'card.json'}, where {error} is missing or unknown",
-                do="copy the model again from where it was made",
+                do="copy the model again from where it was made, or train it again if it is older",
             )
         ) from error
     return Model(folder, card, facts["digest"])

@@ -28,6 +28,12 @@ TENSOR_PARTS = {
 }
 """Not torch.storage._load_from_bytes: it unpickles again, unguarded."""
 
+FAULTS = (
+    OSError, RuntimeError, ValueError, TypeError, EOFError, KeyError, IndexError, AttributeError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+"""What a file that is no file of weights, or not a whole one, makes its readers raise."""
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weight file: safetensors, or PyTorch's zip or older form.
@@ -49,7 +55,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         content = _read(path)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, KeyError) as error:
+    except FAULTS as error:
         raise ModelError(
             problem(
                 expected="a file of weights, .safetensors or as torch.save writes it",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xcontrast.errors import DataError, problem
 from xcontrast.model import SensorCard, load_model
 from xcontrast.sampling.chips import Chips
 from xcontrast.training.options import PretrainOptions
@@ -86,7 +87,7 @@ def describe_sensors(
     Raises
     ------
     DataError
-        If the paper scales other bands or units.
+        If the paper scales other bands or units, or there is no model to scale as.
     """
     cards = {}
     for sensor in windows.sensors:
@@ -105,12 +106,16 @@ def describe_sensors(
 
 
 def _known_scaling(options: PretrainOptions) -> dict[str, SensorCard]:
-    if (
-        options.scaling != "weights"
-        or options.weights is None
-        or not Path(options.weights).is_dir()
-    ):
+    if options.scaling != "weights":
         return {}
+    if options.weights is None or not Path(options.weights).is_dir():
+        raise DataError(
+            problem(
+                expected="the folder of a model as `weights`, for scaling='weights'",
+                received=repr(options.weights),
+                do="give one, as xc.import_weights or pretrain writes it, or leave `scaling` out",
+            )
+        )
     return load_model(options.weights).card.sensors
 
 

@@ -40,7 +40,7 @@ class Plan:
 
 
 class Task(lightning.LightningModule):  # type: ignore[misc]
-    """Train a method; what is logged is in `log`."""
+    """Train a method; what is logged is in `log_book`."""
 
     def __init__(
         self,

@@ -43,6 +43,12 @@ def begin_from(method: Method, weights: str | os.PathLike[str]) -> tuple[str, ..
     ModelError
         If they do not fit, or cannot be had.
     """
+    filled = _fill(method, weights)
+    method.align_keys()
+    return filled
+
+
+def _fill(method: Method, weights: str | os.PathLike[str]) -> tuple[str, ...]:
     if Path(weights).is_dir():
         return _continue(method, Path(weights))
     for name in method.sensors:

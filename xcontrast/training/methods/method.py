@@ -212,6 +212,9 @@ class Method(nn.Module):
         """Give the loss of a whole batch; `ground` (B, 5) is location and footprint."""
         raise NotImplementedError
 
+    def align_keys(self) -> None:
+        """Have what follows the encoders begin where they are, once they have their weights."""
+
     def begin_step(self) -> None:
         """Do what comes before a step."""
 

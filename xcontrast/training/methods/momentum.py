@@ -186,6 +186,11 @@ class Momentum(Method):
             temperature=self.options.temperature,
         )
 
+    def align_keys(self) -> None:
+        """Give the key encoders and their heads the query's weights, and its buffers."""
+        self.key_encoders.load_state_dict(self.encoders.state_dict())
+        self.key_projectors.load_state_dict(self.projectors.state_dict())
+
     @torch.no_grad()
     def begin_step(self) -> None:
         """Move the key encoder and its heads towards the query's; its buffers are its own."""
@@ -194,8 +199,9 @@ class Momentum(Method):
             (self.key_encoders, self.encoders),
             (self.key_projectors, self.projectors),
         ):
-            for key, query in zip(own.parameters(), other.parameters(), strict=True):
-                key.lerp_(query, 1 - m)
+            keys: list[Tensor] = list(own.parameters())
+            queries: list[Tensor] = list(other.parameters())
+            torch._foreach_lerp_(keys, queries, 1 - m)
 
     @torch.no_grad()
     def end_step(self, keys: Mapping[str, Tensor], ground: Tensor) -> None:

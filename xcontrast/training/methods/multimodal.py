@@ -59,10 +59,11 @@ class Multimodal(Method):
         }
         if self.options.dense_weight:
             views = draw_points(views, n=N_POINTS, generator=generator)
-        for date in range(1, self.n_dates):
-            for name in self.sensors:
-                view = self.cut(images, name, date=date, size=size, generator=generator)
-                views[f"{name}.later"] = view
+        if self.n_dates > 1:
+            views |= {
+                f"{name}.later": self.cut(images, name, date=1, size=size, generator=generator)
+                for name in self.sensors
+            }
         return views
 
     def project(self, views: Views) -> dict[str, Tensor]:
