@@ -3,176 +3,79 @@
 from __future__ import annotations
 
 import json
-import re
-import secrets
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from random import random
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pystac
-
-
-@dataclass
-class Trouble:
-    """What happens to requests whose path holds a text, a number of times."""
-
-    path: str
-    status: int | None = None
-    retry_after: str | None = None
-    sleep: float = 0.0
-    cut_body: bool = False
-    cut_file: bool = False
-    times: int = 10**9
-    share: float = 1.0
-    """Of the requests, drawn at random."""
+from archive_server import Trouble
 
 
 @dataclass
 class ArchiveServer:
-    """Serves a folder; under ``/protected`` only to requests with a living token."""
+    """What a test tells a running archive, and asks it."""
 
-    folder: Path
-    life: float = 3600.0
-    """Seconds that a token lives."""
-    shift: float = 0.0
-    """Seconds by which the stated end of a token is wrong: negative, issued already expired."""
-    troubles: list[Trouble] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    tokens: dict[str, datetime] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    port: int = 0
+    port: int
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def requests(self) -> list[str]:
+        return self._tell()["requests"]
+
+    @property
     def n_tokens(self) -> int:
         return sum("/token/" in line for line in self.requests)
 
-    def issue(self) -> tuple[str, datetime]:
-        end = datetime.now(UTC) + timedelta(seconds=self.life)
-        signature = secrets.token_hex(8)
-        self.tokens[signature] = end
-        stated = end + timedelta(seconds=self.shift)
-        return f"st=2020-01-01T00%3A00%3A00Z&se={_iso(stated)}&sp=rl&sig={signature}", stated
+    @property
+    def left(self) -> list[int]:
+        """How many times each trouble can still happen."""
+        return self._tell()["left"]
+
+    def fail(self, trouble: Trouble) -> None:
+        """Answer with this trouble from now on."""
+        self._tell(trouble=asdict(trouble))
+
+    def recover(self) -> None:
+        """Forget all troubles."""
+        self._tell(clear=["troubles"])
 
     def withdraw(self) -> None:
         """Refuse all tokens issued so far."""
-        self.tokens.clear()
+        self._tell(clear=["tokens"])
 
-    def trouble_of(self, path: str) -> Trouble | None:
-        with self.lock:
-            for trouble in self.troubles:
-                if trouble.path in path and trouble.times > 0 and random() < trouble.share:
-                    trouble.times -= 1
-                    return trouble
-        return None
+    def issue_for(self, seconds: float, *, shift: float = 0.0) -> None:
+        """Issue tokens that live so long, and say an end that is so many seconds wrong."""
+        self._tell(life=seconds, shift=shift)
 
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").replace(":", "%3A")
+    def _tell(self, **told: Any) -> dict[str, Any]:
+        request = urllib.request.Request(self.address, json.dumps(told).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
 
 
 @contextmanager
-def serve_archive(folder: Path, **options: Any) -> Iterator[ArchiveServer]:
+def serve_archive(folder: Path) -> Iterator[ArchiveServer]:
     """Serve a folder on a port of this machine while the context lasts."""
-    archive = ArchiveServer(folder, **options)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
-
-        def do_GET(self) -> None:
-            self.answer(body=True)
-
-        def answer(self, *, body: bool) -> None:
-            try:
-                _answer(self, archive, body)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True  # the reader has given up waiting
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    archive.port = server.server_address[1]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    program = Path(__file__).with_name("archive_server.py")
+    command = [sys.executable, str(program), str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        yield archive
+        yield ArchiveServer(int(process.stdout.readline()))
     finally:
-        server.shutdown()
-        server.server_close()
-
-
-def _answer(request: BaseHTTPRequestHandler, archive: ArchiveServer, body: bool) -> None:
-    parts = urlsplit(request.path)
-    archive.requests.append(f"{request.command} {request.path}")
-    trouble = archive.trouble_of(parts.path)
-    if trouble is not None:
-        time.sleep(trouble.sleep)
-        if trouble.status is not None:
-            extra = {"Retry-After": trouble.retry_after} if trouble.retry_after else {}
-            return _send(request, trouble.status, b"", body, extra)
-    if parts.path.startswith("/token/"):
-        token, end = archive.issue()
-        told = {"token": token, "msft:expiry": end.isoformat()}
-        return _send(request, 200, json.dumps(told).encode(), body)
-    if parts.path.startswith("/protected"):
-        signature = parse_qs(parts.query).get("sig", [""])[0]
-        if archive.tokens.get(signature, datetime.min.replace(tzinfo=UTC)) < datetime.now(UTC):
-            return _send(request, 403, b"AuthenticationFailed", body)
-    file = archive.folder / parts.path.removeprefix("/protected").lstrip("/")
-    if not file.is_file():
-        return _send(request, 404, b"BlobNotFound", body)
-    data = file.read_bytes()
-    if trouble is not None and trouble.cut_file:
-        data = data[: len(data) // 2]
-    wanted = re.match(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
-    if wanted is None:
-        return _send(request, 200, data, body)
-    first = int(wanted[1])
-    last = min(int(wanted[2] or len(data) - 1), len(data) - 1)
-    if first >= len(data):
-        return _send(request, 416, b"", body, {"Content-Range": f"bytes */{len(data)}"})
-    part = {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
-    piece = data[first : last + 1]
-    return _send(request, 206, piece, body, part, cut=trouble is not None and trouble.cut_body)
-
-
-def _send(
-    request: BaseHTTPRequestHandler,
-    status: int,
-    data: bytes,
-    body: bool,
-    headers: dict[str, str] | None = None,
-    cut: bool = False,
-) -> None:
-    request.send_response(status)
-    request.send_header("Content-Length", str(len(data)))
-    request.send_header("Accept-Ranges", "bytes")
-    for key, value in (headers or {}).items():
-        request.send_header(key, value)
-    request.end_headers()
-    if body:
-        request.wfile.write(data[: len(data) // 2] if cut else data)
-    if cut:
-        request.close_connection = True
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @contextmanager

@@ -305,12 +305,13 @@ def test_chunks_are_whole_blocks_and_shrink_with_memory(monkeypatch: pytest.Monk
 def test_an_api_that_is_busy_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from servers import Trouble, serve_archive
+    from archive_server import Trouble
+    from servers import serve_archive
 
     monkeypatch.setattr("xcontrast.cubes.sources.ATTEMPTS", 2)
     (tmp_path / "items.json").write_text("{}")
     with serve_archive(tmp_path) as server:
-        server.troubles.append(Trouble("items", status=503))
+        server.fail(Trouble("items", status=503))
         with pytest.raises(SourceError, match=r"a STAC API that answers.*503"):
             open_source(f"{server.address}/items.json")
         # The first request and two more.

@@ -19,7 +19,8 @@ import pystac
 import pytest
 import rasterio
 import xarray as xr
-from servers import Trouble, serve_api, serve_archive
+from archive_server import Trouble
+from servers import serve_api, serve_archive
 
 import xcontrast as xc
 from xcontrast.cubes.collecting.gather import REASONS, footprint_of
@@ -230,12 +231,12 @@ def test_a_fault_of_the_network_keeps_what_was_gathered(
                 asset.href = f"{server.address}/{path}"
         target = tmp_path / "c.zarr"
         first = whole.isel(location=2).s2_time.dt.strftime("%Y%m%d").values[0]
-        server.troubles.append(Trouble(f"{first}", status=503))
+        server.fail(Trouble(f"{first}", status=503))
         with pytest.raises(SourceError, match=r"shards that failed.*HTTP 503.*call collect again"):
             xc.collect(places, store=target, source=remote, **asked)
         kept = xc.open_collection(target)
         assert 0 < kept.sizes["location"] < 6
-        server.troubles.clear()
+        server.recover()
         mended = xc.collect(places, store=target, source=remote, **asked)
     xr.testing.assert_identical(mended.compute(), whole.compute())
 
