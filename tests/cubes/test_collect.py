@@ -139,7 +139,7 @@ def test_an_api_a_catalog_and_items_give_one_collection(
 SCRIPT = """
 import sys, json
 import xcontrast as xc, xcontrast.cubes.collecting.store
-xcontrast.cubes.collecting.store.SHARD_BYTES = 1.1e6
+xcontrast.cubes.collecting.store.SHARD_BYTES = 0.44e6
 store, source, region, n = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
 places = xc.sample_locations(n, kind="land", region=region, min_distance=100.0, seed=3)
 options = xc.CollectOptions(progress=False, threads=2)
@@ -162,17 +162,17 @@ def _await_more(target: Path, n: int, process: subprocess.Popen[bytes]) -> None:
 def test_killed_three_times_and_restarted_it_is_the_undisturbed_run(
     archive: Path, region: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 places, 5 dates; SIGKILL at random moments, of the whole process."""
+    """80 places, 5 dates; SIGKILL at random moments, of the whole process."""
     rng = np.random.default_rng()
-    monkeypatch.setattr("xcontrast.cubes.collecting.store.SHARD_BYTES", 1.1e6)
-    places = _sample(200, region)
+    monkeypatch.setattr("xcontrast.cubes.collecting.store.SHARD_BYTES", 0.44e6)
+    places = _sample(80, region)
     begin = time.monotonic()
     whole = xc.collect(places, store=tmp_path / "whole.zarr", source=archive, **ASKED)
     seconds = time.monotonic() - begin
     script = tmp_path / "collect.py"
     script.write_text(SCRIPT)
     target = tmp_path / "killed.zarr"
-    command = [sys.executable, str(script), str(target), str(archive), json.dumps(region), "200"]
+    command = [sys.executable, str(script), str(target), str(archive), json.dumps(region), "80"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = [0]
     for _ in range(3):
@@ -185,11 +185,11 @@ def test_killed_three_times_and_restarted_it_is_the_undisturbed_run(
         process.wait()
         done.append(xc.open_collection(target).sizes["location"])
     assert done == sorted(done)
-    assert 0 < done[-1] < 200
+    assert 0 < done[-1] < 80
     finished = xc.collect(places, store=target, source=archive, **ASKED)
-    print(f"200 places x 5 dates in {seconds:.0f} s; there after each kill: {done}")
+    print(f"80 places x 5 dates in {seconds:.0f} s; there after each kill: {done}")
     xr.testing.assert_identical(finished.compute(), whole.compute())
-    assert finished.sizes["location"] >= 190
+    assert finished.sizes["location"] >= 76
     files = [f for f in target.rglob("*") if f.is_file()]
     # A file for the images of a shard and one for what is known of them, 20 each; the rest is
     # descriptions and the coords of all.
