@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,6 +61,16 @@ def make_ground(n: int, *, seed: int = 0) -> torch.Tensor:
     return torch.cat([place, first, first + 32], dim=1)
 
 
+def to_double(view: View, *, device: str = "cpu") -> View:
+    """Give a view in float64."""
+    tensors = {
+        name: tensor.double().to(device)
+        for name in ("values", "valid", "points")
+        if (tensor := getattr(view, name)) is not None
+    }
+    return replace(view, **tensors)
+
+
 def run_step(
     name: str, *, train: bool, rank: int = 0, n_ranks: int = 1, device: str = "cpu"
 ) -> dict[str, torch.Tensor]:
@@ -75,14 +86,7 @@ def run_step(
         generator=torch.Generator().manual_seed(0),
     )
     rows = slice(rank * 8 // n_ranks, (rank + 1) * 8 // n_ranks)
-    views = {
-        key: View(
-            view.values[rows].double().to(device),
-            view.valid[rows].double().to(device),
-            view.boxes[rows],
-        )
-        for key, view in views.items()
-    }
+    views = {key: to_double(view[rows], device=device) for key, view in views.items()}
     if n_ranks > 1:
         share_batch_norm(method)
     method = method.double().train(train).to(device)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import DATES, build, make_ground, make_images
+from builders import DATES, build, make_ground, make_images, to_double
 
 import xcontrast as xc
 from xcontrast.nn.losses import nt_xent
@@ -172,7 +172,7 @@ def test_distances_are_centre_to_centre_at_one_place() -> None:
 
 
 def test_the_multimodal_loss_is_the_papers_when_nothing_is_masked() -> None:
-    method = build("multimodal", min_distance=None, temperature=0.1)
+    method = build("multimodal", min_distance=None, dense_weight=0.0, temperature=0.1)
     views = _views(method)
     projected = method.project(views)
     loss = method.loss(projected, {}, make_ground(6))
@@ -188,7 +188,7 @@ def test_points_show_the_same_ground_in_both_crops() -> None:
         name: (place.expand(n, 1, 2, side, side), torch.ones(n, 1, 1, side, side))
         for name in ("s1", "s2")
     }
-    method = build("multimodal", dense_weight=1.0)
+    method = build("multimodal")
     g = torch.Generator().manual_seed(0)
     views = {}
     for name in ("s1", "s2"):
@@ -224,7 +224,7 @@ def test_neighbouring_points_of_a_chip_are_no_negatives() -> None:
 
 
 def test_a_dense_and_a_seasonal_term_are_added() -> None:
-    plain = build("multimodal", n_projected=4)
+    plain = build("multimodal", n_projected=4, dense_weight=0.0)
     torch.manual_seed(0)
     both = build("multimodal", dense_weight=0.5, seasonal_weight=0.5)
     assert both.spaces == ("joint", "invariant")
@@ -250,10 +250,7 @@ def test_a_dense_and_a_seasonal_term_are_added() -> None:
 def test_a_batch_in_parts_has_the_whole_batchs_gradient(name: str, micro_batch: int) -> None:
     """In eval mode: batch norm's own statistics are those of the chips that pass together."""
     method = build(name).double().eval()
-    views = {
-        key: View(view.values.double(), view.valid.double(), view.boxes)
-        for key, view in _views(method.float()).items()
-    }
+    views = {key: to_double(view) for key, view in _views(method.float()).items()}
     method.double()
     ground = make_ground(6)
     losses, gradients = [], []

@@ -48,8 +48,9 @@ class PretrainOptions:
     min_distance: float | None = 0.0
     """Chips of one place are no negatives of each other if they overlap or their centres lie
     within so many pixels; None: all are, as in the papers."""
-    dense_weight: float = 0.0
-    """multimodal: of the term in which cells of both sensors that show one point are positives."""
+    dense_weight: float = 1.0
+    """multimodal: of the term in which cells of both sensors that show one point are positives; 0
+    leaves whole crops alone, as in the paper."""
     seasonal_weight: float = 0.0
     """multimodal, on pairs with dates: of the term in which two dates are positives, in a space
     of their own."""

@@ -49,6 +49,7 @@ DUAL = {
     "crop_scale": (0.08, 1.0),
     "chip_size": 512,
     "min_distance": None,
+    "dense_weight": 0.0,
     "s1_augmentation": Augmentation(),
 }
 SEASONAL = {

@@ -7,10 +7,11 @@ negatives; independent crop and resize and no other augmentation.
 Departures: features of all levels down to ``out_stride`` are pooled and concatenated before the
 projector (the paper pools the last level of a ResNet-50), so that the projector also applies to
 each cell of a dense embedding; windows that show the same ground are never negatives of each
-other (the paper's global archive hardly has any). ``preset="paper"`` takes both back.
+other (the paper's global archive hardly has any); a dense term, in which cells of both sensors
+that show one point are positives and other cells negatives. ``preset="paper"`` takes all three
+back.
 
-Beyond the paper, each off unless asked for: a dense term (cells of both sensors that show one
-point are positives, other cells negatives), a seasonal term (one sensor at two dates, in a space
+Beyond the paper, each off unless asked for: a seasonal term (one sensor at two dates, in a space
 of its own, so that the joint one stays sensitive to change), VICReg in place of negatives.
 """
 
