@@ -172,7 +172,10 @@ def bootstrap(rows: pd.DataFrame, other: pd.DataFrame | None = None) -> tuple[fl
     return float(low), float(high)
 
 
-BASES = {"headline": ("random-init", "simclr"), "ablation": ("random-init", "multimodal, no dense term")}
+BASES = {
+    "headline": ("random-init", "simclr"),
+    "ablation": ("random-init", "multimodal, no dense term"),
+}
 """What each row is compared with, over the seeds that both have."""
 
 
