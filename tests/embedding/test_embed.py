@@ -52,7 +52,7 @@ def test_blocks_equal_one_pass_over_the_scene(
 ) -> None:
     cube = planted_cube(640, n_times=1).isel(x=slice(0, 505))
     monkeypatch.setattr("xcontrast.embedding.embed.BLOCK", 256)
-    tiled = cube.s2.contrast.embed(untrained, space=space).values[0]
+    tiled = cube.s2.contrast.embed(untrained, space=space, precision="32").values[0]
 
     # The reference: the bare network over the whole scene, by hand; 7 columns fill it to 512.
     card = untrained.card.sensors["s2"]
@@ -88,13 +88,13 @@ def test_encoders_that_see_everything_run_on_fixed_windows(
     assert model.card.halo is None
     monkeypatch.setattr("xcontrast.embedding.embed.TILE", 64)
     wide = planted_cube(160, n_times=1)
-    reference = wide.s2.contrast.embed(model).values
+    reference = wide.s2.contrast.embed(model, precision="32").values
     assert reference.shape[-2:] == (40, 40)
     assert np.isfinite(reference).all()
     monkeypatch.setattr("xcontrast.embedding.embed.BLOCK", 64)
     for chunks in ({"y": 50, "x": 160}, {"y": 13}):
         np.testing.assert_allclose(
-            wide.s2.chunk(chunks).contrast.embed(model).values, reference, atol=1e-4
+            wide.s2.chunk(chunks).contrast.embed(model, precision="32").values, reference, atol=1e-4
         )
 
 
@@ -174,3 +174,24 @@ def test_a_moved_model_says_so(cube: xr.Dataset, untrained: xc.Model, tmp_path: 
     network._networks.clear()
     with pytest.raises(ModelError, match="Expected a folder with weights"):
         emb.compute()
+
+
+def test_bfloat16_changes_features_by_little(untrained: xc.Model) -> None:
+    cube = planted_cube(128, n_times=1)
+    exact = cube.s2.contrast.embed(untrained, precision="32")
+    rough = cube.s2.contrast.embed(untrained, precision="bf16")
+    assert exact.attrs["precision"] == "32"
+    difference = (rough - exact).std("feature") / exact.std("feature")
+    assert 0 < float(difference.mean()) < 0.02
+
+
+def test_blocks_are_as_large_as_their_features_allow() -> None:
+    from xcontrast.embedding.embed import BLOCK_BYTES, _choose_block
+
+    assert _choose_block(512, 16) == 2048
+    assert _choose_block(512, 4) == 1536
+    assert _choose_block(4096, 1) == 256
+    for stride in (1, 2, 4, 8, 16):
+        side = _choose_block(512, stride)
+        assert side % 256 == 0
+        assert side == 256 or 512 * (side // stride) ** 2 * 4 <= BLOCK_BYTES

@@ -21,8 +21,12 @@ __all__ = ["embed"]
 
 T = TypeVar("T", xr.Dataset, xr.DataArray)
 
-BLOCK = 1024
-"""Pixels a side of the blocks that are embedded by one task."""
+BLOCK = 2048
+"""Pixels a side of the blocks that are embedded by one task, at most."""
+BLOCK_STEP = 256
+"""Pixels: block sides are multiples of it."""
+BLOCK_BYTES = 320e6
+"""Of the features of a block, at most."""
 TILE = 256
 """Pixels a side of the fixed windows of encoders that see the whole image."""
 TILE_HALO = 64
@@ -38,6 +42,7 @@ def embed(
     space: Literal["encoder", "joint", "invariant", "season", "artificial"] = "encoder",
     stride: int | None = None,
     min_valid: float = 0.5,
+    precision: Literal["auto", "32", "bf16"] = "auto",
     device: str = "auto",
 ) -> T:
     """Embed every pixel of a cube, lazily.
@@ -65,6 +70,9 @@ def embed(
         brought to this grid and concatenated.
     min_valid : float, default 0.5
         A cell is NaN when a smaller share of its pixels is valid in all bands.
+    precision : {"auto", "32", "bf16"}, default "auto"
+        Of the encoder; auto is bfloat16 where the device that computes has units for it, float32
+        elsewhere. Features are float32 either way; bfloat16 changes them by about half a percent.
     device : str, default "auto"
         Where blocks are computed; auto is the GPU if there is one.
 
@@ -88,8 +96,9 @@ def embed(
     UserWarning
         If the result would be larger than 100 GB.
     """
+    options = (space, stride, min_valid, precision, device)
     if isinstance(obj, xr.DataArray):
-        return _embed_array(obj, model, _sensor_of(obj), space, stride, min_valid, device)
+        return _embed_array(obj, model, _sensor_of(obj), *options)
     names = [s for s in SENSORS if s.name in obj.data_vars]
     if not names:
         raise DataError(
@@ -99,9 +108,7 @@ def embed(
                 do="make the cube with xc.open_cube or xc.as_cube",
             )
         )
-    parts = {
-        s.name: _embed_array(obj[s.name], model, s, space, stride, min_valid, device) for s in names
-    }
+    parts = {s.name: _embed_array(obj[s.name], model, s, *options) for s in names}
     # valid_fraction differs between the sensors, so that one Dataset cannot hold both.
     renamed = {
         name: part.rename(valid_fraction=f"{name}_valid_fraction") for name, part in parts.items()
@@ -129,6 +136,7 @@ def _embed_array(
     space: str,
     stride: int | None,
     min_valid: float,
+    precision: str,
     device: str,
 ) -> xr.DataArray:
     _check_model(model, sensor, space)
@@ -142,11 +150,13 @@ def _embed_array(
     if space != "encoder" and card.projector is not None:
         n_features = card.projector.n_projected
     kernel = EmbedKernel(
-        str(model.path.resolve()), model.digest, sensor.name, space, step, device, min_valid, tile
-    )
-    source = _as_dask(selected)
-    values = _map(source, kernel, halo=halo, stride=step, n_out=n_features)
-    share = _map(source, count_valid, halo=0, stride=step, n_out=None)
+        str(model.path.resolve()), model.digest, sensor.name, space, step, device, precision,
+        min_valid, tile,
+    )  # fmt: skip
+    block = _choose_block(n_features, step)
+    source = _as_dask(selected, block)
+    values = _map(source, kernel, block=block, halo=halo, stride=step, n_out=n_features)
+    share = _map(source, count_valid, block=block, halo=0, stride=step, n_out=None)
     _warn_of_size(values)
     coords = _coords(selected, sensor, lead) | zoom_out(selected, step)
     coords["valid_fraction"] = ((*lead, "y", "x"), share, {"long_name": "valid share of a cell"})
@@ -155,6 +165,7 @@ def _embed_array(
         "sensor": sensor.name,
         "space": space,
         "stride": step,
+        "precision": precision,
         "model_digest": model.digest,
         "model_method": card.method,
         "model_encoder": card.encoder,
@@ -163,14 +174,20 @@ def _embed_array(
     return xr.DataArray(values, coords, (*lead, "feature", "y", "x"), "embedding", attrs)
 
 
-def _map(source: Any, kernel: Any, *, halo: int, stride: int, n_out: int | None) -> Any:
+def _choose_block(n_features: int, stride: int) -> int:
+    """Give the side of a block, pixels: the larger, the less of the work is halo."""
+    side = stride * (BLOCK_BYTES / (4 * n_features)) ** 0.5
+    return int(min(max(side // BLOCK_STEP, 1) * BLOCK_STEP, BLOCK))
+
+
+def _map(source: Any, kernel: Any, *, block: int, halo: int, stride: int, n_out: int | None) -> Any:
     from dask.base import tokenize
 
-    name = f"embed-{tokenize(source.name, kernel, halo, stride, BLOCK)}"
+    name = f"embed-{tokenize(source.name, kernel, halo, stride, block)}"
     return map_blocks_with_halo(
         source,
         kernel,
-        block=BLOCK,
+        block=block,
         halo=halo,
         stride=stride,
         n_out=n_out,
@@ -179,12 +196,12 @@ def _map(source: Any, kernel: Any, *, halo: int, stride: int, n_out: int | None)
     )
 
 
-def _as_dask(array: xr.DataArray) -> Any:
+def _as_dask(array: xr.DataArray, block: int) -> Any:
     if array.chunks is not None:
         return array.data
     import dask.array
 
-    return dask.array.from_array(array.values, chunks=(1,) * (array.ndim - 3) + (-1, BLOCK, BLOCK))
+    return dask.array.from_array(array.values, chunks=(1,) * (array.ndim - 3) + (-1, block, block))
 
 
 def _coords(array: xr.DataArray, sensor: Sensor, lead: tuple[Hashable, ...]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class EmbedKernel:
     space: str
     stride: int
     device: str
+    precision: str
     min_valid: float
     tile: int | None
     """Side of the fixed windows of a network that sees the whole image; None for a local one."""
@@ -38,15 +39,17 @@ class EmbedKernel:
         """Embed ``(…, C, rows, cols)`` to ``(…, F, *window.cells)``."""
         import torch
 
-        network = load_network(self.path, self.digest, self.sensor, self.device)
-        images = torch.from_numpy(values.reshape(-1, *values.shape[-3:])).to(network.device)
-        with torch.inference_mode():
-            features = torch.stack([self._embed(image, window, network) for image in images])
-        result: npt.NDArray[np.float32] = features.cpu().numpy()
-        share = count_valid(window, values)[..., None, :, :]
-        result = result.reshape(*values.shape[:-3], *result.shape[1:])
-        wanted = (share > 0) & (share >= self.min_valid)
-        return np.where(wanted, result, np.float32(np.nan))
+        network = load_network(self.path, self.digest, self.sensor, self.device, self.precision)
+        images = values.reshape(-1, *values.shape[-3:])
+        # One at a time: a network uses all cores or the GPU, and other threads read meanwhile.
+        with network.lock, torch.inference_mode():
+            features = [self._embed(torch.from_numpy(x), window, network) for x in images]
+            joined = features[0][None] if len(features) == 1 else torch.stack(features)
+        share = count_valid(window, images)
+        # Features last in memory: so they come, and so heads and stores read them.
+        result: npt.NDArray[np.float32] = joined.permute(0, 2, 3, 1).cpu().numpy()
+        result[(share == 0) | (share < self.min_valid)] = np.nan
+        return np.moveaxis(result, -1, -3).reshape(*values.shape[:-3], -1, *window.cells)
 
     def _embed(self, image: Tensor, window: Window, network: Network) -> Tensor:
         """(C, rows, cols) -> (F, *window.cells)."""
@@ -56,8 +59,7 @@ class EmbedKernel:
         start = (window.halo, window.halo)
         if self.tile is None:
             image, start = _cut_to_scene(image, window, network.deepest)
-        valid = torch.isfinite(image).all(0, keepdim=True)
-        values = network.normalise(torch.nan_to_num(image)[None], valid[None])
+        values = network.prepare(image)
         if self.tile is None:
             return self._features(values, start, (rows, cols), network)[0]
         # Windows fixed to the grid, so that what a cell sees does not depend on the chunks.

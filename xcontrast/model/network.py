@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["Network", "build_encoder", "build_projector", "load_network"]
 
 
+STRIP = 1 << 18
+"""Numbers that are scaled at a time on a CPU: what its nearest caches hold."""
+
+
 class Network:
-    """One sensor's encoder and projectors on a device, in eval mode, with the scaling."""
+    """One sensor's encoder and projectors on a device, in eval mode, with the scaling.
+
+    The encoder may be in bfloat16; projectors and features are in float32.
+    """
 
     def __init__(
         self,
@@ -35,11 +42,35 @@ class Network:
         self.levels = levels
         self.deepest = max(level.stride for level in levels)
         self.normalise = scaling
+        self.lock = threading.Lock()
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.encoder.parameters()).device
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Scale (C, H, W) in the sensor's units, NaN where invalid: (1, C, H, W) to encode.
+
+        In strips, so that what lies between the two is not written to memory and read again.
+        """
+        import torch
+
+        weight = next(self.encoder.parameters())
+        result = torch.empty(
+            (1, *image.shape),
+            dtype=weight.dtype,
+            device=weight.device,
+            memory_format=torch.channels_last,
+        )
+        n_bands, height, width = image.shape
+        on_cpu = weight.device.type == "cpu"
+        step = max(1, STRIP // (n_bands * width)) if on_cpu else height
+        for first in range(0, height, step):
+            part = image[None, :, first : first + step].to(weight.device)
+            seen = torch.isfinite(part.sum(1, keepdim=True))
+            result[:, :, first : first + step] = self.normalise(torch.nan_to_num(part), seen)
+        return result
 
     def project(self, cells: Tensor, space: str) -> Tensor:
         """Give (n, F) features in a projected space: (n, D), unit norm."""
@@ -92,12 +123,14 @@ def build_projector(card: Card) -> Projector:
     )
 
 
-_networks: dict[tuple[str, str, str], Network] = {}
+_networks: dict[tuple[str, str, str, str], Network] = {}
 _lock = threading.Lock()
 
 
-def load_network(path: str, digest: str, sensor: str, device: str) -> Network:
-    """Give the network of one sensor, loaded once a process and device.
+def load_network(
+    path: str, digest: str, sensor: str, device: str, precision: str = "32"
+) -> Network:
+    """Give the network of one sensor, loaded once a process, device and precision.
 
     Parameters
     ----------
@@ -109,6 +142,8 @@ def load_network(path: str, digest: str, sensor: str, device: str) -> Network:
         ``"s1"`` or ``"s2"``.
     device : str
         A torch device, or ``"auto"``: a GPU if this process sees one.
+    precision : {"32", "bf16", "auto"}
+        Of the encoder; auto is bfloat16 where the device has units for it.
 
     Returns
     -------
@@ -119,20 +154,25 @@ def load_network(path: str, digest: str, sensor: str, device: str) -> Network:
     ModelError
         If the folder is missing here or holds another model.
     """
-    if device == "auto":
-        import torch
+    import torch
 
+    from xcontrast.nn.precision import choose_precision
+
+    if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    key = (digest, sensor, device)
+    precision = choose_precision(precision, device)
+    key = (digest, sensor, device, precision)
     with _lock:
         if key not in _networks:
-            _networks[key] = _read_network(path, digest, sensor, device)
+            _networks[key] = _read_network(path, *key)
         return _networks[key]
 
 
-def _read_network(path: str, digest: str, sensor: str, device: str) -> Network:
+def _read_network(path: str, digest: str, sensor: str, device: str, precision: str) -> Network:
     import torch
     from safetensors.torch import load_file
+
+    from xcontrast.nn.folding import fold_batch_norms
 
     model = load_model(path)
     if model.digest != digest:
@@ -153,6 +193,7 @@ def _read_network(path: str, digest: str, sensor: str, device: str) -> Network:
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         module.to(device)
-    encoder = encoder.to(memory_format=torch.channels_last)
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    encoder = fold_batch_norms(encoder.eval()).to(kind).to(memory_format=torch.channels_last)
     scaling = card.sensors[sensor].scaling().to(device)
     return Network(encoder, projectors, card.geometry(), scaling)

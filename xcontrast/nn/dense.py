@@ -7,6 +7,8 @@ resampled by their measured positions. Letters: B batch, F features, H W pixels,
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -65,36 +67,55 @@ def dense_features(
     Returns
     -------
     Tensor (B, F, shape[0], shape[1]), float32
+        Channels last in memory, as heads and projectors read it.
     """
-    features = []
+    n_features = sum(level_map.shape[1] for level_map in maps)
+    result = maps[0].new_empty((len(maps[0]), *shape, n_features), dtype=torch.float32)
+    first = 0
     for level_map, level in zip(maps, levels, strict=True):
         step, offset = level.stride, level.offset
-        level_map = level_map.float()
         if step < stride:
             factor = stride // step
             level_map = F.avg_pool2d(level_map, factor)
             offset, step = offset + step * (factor - 1) / 2, step * factor
-        for dim, first, n in zip((2, 3), start, shape, strict=True):
-            level_map = _interpolate(level_map, dim, step, offset, stride, first, n)
-        features.append(level_map)
-    return torch.cat(features, dim=1)
+        cells = level_map.permute(0, 2, 3, 1).float()
+        own = result[..., first : first + cells.shape[-1]]
+        first += cells.shape[-1]
+        low, high = ((at + (stride - 1) / 2 - offset) / step for at in start)
+        # Rows first: they are spread over the few columns of the level.
+        rows = cells.new_empty((len(cells), shape[0], *cells.shape[2:]))
+        _spread(cells, rows, dim=1, position=low, ratio=step // stride)
+        _spread(rows, own, dim=2, position=high, ratio=step // stride)
+    return result.permute(0, 3, 1, 2)
 
 
-def _interpolate(
-    level_map: Tensor, dim: int, step: int, offset: float, stride: int, start: int, n: int
-) -> Tensor:
-    """Linear interpolation along one dim at the centres of n cells."""
-    centre = start + stride * torch.arange(n, device=level_map.device) + (stride - 1) / 2
-    position = ((centre - offset) / step).clamp(0, level_map.shape[dim] - 1)
-    low = position.floor().long()
-    high = (low + 1).clamp(max=level_map.shape[dim] - 1)
-    weight = position - low
-    if bool((weight == 0).all()):
-        return level_map.index_select(dim, low)
-    view = [1, 1, 1, 1]
-    view[dim] = n
-    below, above = level_map.index_select(dim, low), level_map.index_select(dim, high)
-    return torch.lerp(below, above, weight.to(level_map.dtype).view(view))
+def _spread(cells: Tensor, result: Tensor, *, dim: int, position: float, ratio: int) -> None:
+    """Interpolate linearly along a dim, into a result with `ratio` as many cells.
+
+    `position` is that of the result's first cell, in cells. All cells that lie alike between two
+    of the level's have one weight, so that each such phase is a slice. Beyond the first and last
+    cell their value holds.
+    """
+    n = result.shape[dim]
+    lowest, highest = math.floor(position), math.floor(position + (n - 1) / ratio) + 1
+    before = max(0, -lowest)
+    cells = _extend(cells, dim, before, max(0, highest - cells.shape[dim] + 1))
+    for phase in range(min(ratio, n)):
+        at = position + phase / ratio
+        low, count = math.floor(at), len(range(phase, n, ratio))
+        begin = low + before
+        below, above = (cells.narrow(dim, k, count) for k in (begin, begin + 1))
+        into = result[(slice(None),) * dim + (slice(phase, None, ratio),)]
+        torch.lerp(below, above, at - low, out=into)
+
+
+def _extend(cells: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """Repeat the first and last cell along a dim."""
+    if not before and not after:
+        return cells
+    n = cells.shape[dim]
+    index = torch.arange(-before, n + after, device=cells.device).clamp_(0, n - 1)
+    return cells.index_select(dim, index)
 
 
 def sample_levels(

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from xcontrast.nn.parallel import is_alone, share_batch_norm
+from xcontrast.nn.precision import choose_precision
 from xcontrast.sampling.devices import find_rank
 from xcontrast.sampling.loader import Loader
 from xcontrast.training.checkpoints import Keeper
@@ -85,7 +86,7 @@ def train(
         On a loss that is not finite, or collapse.
     """
     accelerator = _choose_accelerator(options.device)
-    precision = _choose_precision(options.precision, accelerator)
+    precision = choose_precision(options.precision, "cuda" if accelerator == "gpu" else "cpu")
     first = find_rank()[0] == 0
     keeper = Keeper(folder, options.checkpoint_seconds) if folder is not None and first else None
     log = Log(folder if first else None, options.tensorboard if first else None)
@@ -164,15 +165,6 @@ def _choose_accelerator(device: str) -> str:
     if device == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
     return "gpu" if device.startswith("cuda") else device
-
-
-def _choose_precision(precision: str, accelerator: str) -> str:
-    if precision != "auto":
-        return precision
-    if accelerator == "gpu":
-        return "bf16" if torch.cuda.is_bf16_supported() else "32"
-    # Emulated bfloat16 is far slower than float32: ask for the instructions.
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "32"
 
 
 @contextmanager
