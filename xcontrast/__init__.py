@@ -17,8 +17,12 @@ from xcontrast.cubes.signing import TokenSigner as TokenSigner
 from xcontrast.cubes.simulate import read_truth as read_truth
 from xcontrast.cubes.simulate import simulate_archive as simulate_archive
 from xcontrast.cubes.zones import split_zones as split_zones
+from xcontrast.embedding.change import change as change
+from xcontrast.embedding.clusters import cluster as cluster
 from xcontrast.embedding.composites import before_after as before_after
 from xcontrast.embedding.embed import embed as embed
+from xcontrast.embedding.seams import seam_score as seam_score
+from xcontrast.embedding.similarity import similar as similar
 from xcontrast.heads.head import Head as Head
 from xcontrast.heads.head import fit as fit
 from xcontrast.heads.head import load_head as load_head

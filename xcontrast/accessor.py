@@ -10,8 +10,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import xarray as xr
 
 from xcontrast.cubes.registration import measure_shifts
+from xcontrast.embedding.change import change
+from xcontrast.embedding.clusters import cluster
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
+from xcontrast.embedding.seams import seam_score
+from xcontrast.embedding.similarity import similar
 from xcontrast.heads.head import fit
 from xcontrast.heads.maps import predict
 from xcontrast.mapping.cog import to_cog
@@ -61,6 +65,7 @@ class DatasetContrast:
     pretrain = delegate(pretrain)
     embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
     before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]
+    change = delegate(change)
     fit = delegate(fit)
     predict = delegate(predict)
     plot = delegate(plot)
@@ -75,6 +80,10 @@ class DataArrayContrast:
 
     embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
     before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]
+    change = delegate(change)
+    similar = delegate(similar)
+    cluster = delegate(cluster)
+    seam_score = delegate(seam_score)
     fit = delegate(fit)
     predict = delegate(predict)
     plot = delegate(plot)
