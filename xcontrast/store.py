@@ -16,7 +16,7 @@ import xarray as xr
 
 from xcontrast.errors import SourceError, problem
 
-__all__ = ["write_zarr"]
+__all__ = ["make_storable", "write_zarr"]
 
 
 def write_zarr(
@@ -71,7 +71,7 @@ def write_zarr(
             # Zarr 3 has settled neither text nor gathered metadata; both are read back as written,
             # and without the latter xarray opens more slowly and warns.
             warnings.simplefilter("ignore", UserWarning)
-            _storable(data).to_zarr(partial, zarr_format=3, consolidated=True)
+            make_storable(data).to_zarr(partial, zarr_format=3, consolidated=True)
         if target.exists():
             shutil.rmtree(target)
         partial.rename(target)
@@ -80,8 +80,18 @@ def write_zarr(
     return target
 
 
-def _storable(data: xr.Dataset) -> xr.Dataset:
-    """Even out chunks, drop encodings of the source, and make attributes JSON."""
+def make_storable(data: xr.Dataset) -> xr.Dataset:
+    """Even out chunks, drop encodings of the source, and make attributes JSON.
+
+    Parameters
+    ----------
+    data : Dataset
+        Any; it is left as it is.
+
+    Returns
+    -------
+    Dataset
+    """
     data = data.drop_encoding()
     for dim, sizes in data.chunks.items():
         if len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]:

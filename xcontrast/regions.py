@@ -1,0 +1,235 @@
+"""A Zarr store that is filled region by region, by many processes, and can be gone on with.
+
+A region is a whole number of shards, so that no two writers touch one file. It is marked as done
+after its values are on disk; what is not marked is written again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xcontrast.errors import SourceError, problem
+from xcontrast.store import make_storable
+
+__all__ = ["Region", "RegionStore"]
+
+STATED = "xcontrast_plan"
+"""Attribute of the store: what it was begun with."""
+COMPLETE = "xcontrast_complete"
+MARKS = ".regions"
+"""Folder in the store with a file for each region that is done."""
+CHUNK_BYTES = 4e6
+"""Values in a chunk within a shard, about."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the store that is written at once."""
+
+    name: str
+    """Its indices, joined by dots."""
+    slices: tuple[tuple[str, int, int], ...]
+    """Dim, first index, one past the last."""
+
+    @property
+    def indexers(self) -> dict[str, slice]:
+        """As ``isel`` and ``to_zarr(region=...)`` take them."""
+        return {dim: slice(first, last) for dim, first, last in self.slices}
+
+
+@dataclass(frozen=True)
+class RegionStore:
+    """A store of one lazy Dataset, and which of its regions are done."""
+
+    path: Path
+    sizes: Mapping[str, int]
+    """Of the dims that are divided."""
+    steps: Mapping[str, int]
+    """Length of a region along each of them."""
+
+    @classmethod
+    def open(
+        cls,
+        lazy: xr.Dataset,
+        path: str | os.PathLike[str],
+        *,
+        steps: Mapping[str, int],
+        stated: Mapping[str, Any],
+    ) -> RegionStore:
+        """Create a store for a Dataset, empty, or find the one that was begun.
+
+        Parameters
+        ----------
+        lazy : Dataset
+            What it shall hold; only its description and its coords in memory are written.
+        path : path
+            The store, ``something.zarr``.
+        steps : mapping of str to int
+            Length of a region by dim; other dims are not divided.
+        stated : mapping
+            What the values depend on, as JSON: a store that was begun with another is refused.
+
+        Returns
+        -------
+        RegionStore
+
+        Raises
+        ------
+        SourceError
+            If something else is there.
+        """
+        target = Path(path)
+        told = {**stated, "sizes": dict(lazy.sizes), "steps": dict(steps)}
+        text = json.dumps(told, sort_keys=True, default=str)
+        if target.exists():
+            _check_same(target, text)
+        else:
+            _create(make_storable(lazy), target, steps, text)
+        sizes = {dim: lazy.sizes[dim] for dim in steps}
+        return cls(target, sizes, dict(steps))
+
+    def __iter__(self) -> Iterator[Region]:
+        """Give all regions, in the order of their indices."""
+        counts = [range(-(-self.sizes[dim] // step)) for dim, step in self.steps.items()]
+        for place in itertools.product(*counts):
+            spans = (
+                (dim, i * step, min((i + 1) * step, self.sizes[dim]))
+                for i, (dim, step) in zip(place, self.steps.items(), strict=True)
+            )
+            yield Region(".".join(map(str, place)), tuple(spans))
+
+    def __len__(self) -> int:
+        """Count all regions."""
+        counts = [-(-self.sizes[dim] // step) for dim, step in self.steps.items()]
+        return int(np.prod(counts))
+
+    def pending(self) -> list[Region]:
+        """Give the regions that are not done."""
+        done = {file.stem for file in (self.path / MARKS).glob("*.json")}
+        return [region for region in self if region.name not in done]
+
+    def write(self, region: Region, values: xr.Dataset, **facts: Any) -> None:
+        """Write the values of a region, then that it is done.
+
+        Parameters
+        ----------
+        region : Region
+            Which.
+        values : Dataset
+            Its part of the Dataset, computed.
+        **facts
+            Kept with the mark, as JSON.
+        """
+        dims = {dim for dim, _, _ in region.slices}
+        # What has no divided dim was written with the description.
+        whole = [name for name, v in values.variables.items() if not dims & set(v.dims)]
+        part = make_storable(values.drop_vars(whole)).drop_encoding()
+        with _quiet():
+            part.to_zarr(self.path, region=region.indexers, consolidated=False)
+        mark = self.path / MARKS / f"{region.name}.json"
+        mark.parent.mkdir(exist_ok=True)
+        partial = mark.with_name(f".{mark.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(facts, default=str))
+        partial.replace(mark)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Give what was kept with the mark of each region that is done."""
+        files = sorted((self.path / MARKS).glob("*.json"))
+        return {file.stem: json.loads(file.read_text()) for file in files}
+
+    def finish(self) -> bool:
+        """State in the store whether all regions are done, and say so."""
+        import zarr
+
+        whole = not self.pending()
+        with _quiet():
+            group = zarr.open_group(str(self.path), mode="r+")
+            group.attrs[COMPLETE] = whole
+            zarr.consolidate_metadata(str(self.path))
+        return whole
+
+
+def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str) -> None:
+    template = lazy.assign_attrs({STATED: text, COMPLETE: False})
+    encoding = {
+        str(name): _encoding(variable, steps)
+        for name, variable in template.variables.items()
+        if set(variable.dims) & set(steps) and name not in template.dims
+    }
+    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with _quiet():
+            template.to_zarr(
+                partial, compute=False, zarr_format=3, consolidated=True, encoding=encoding
+            )
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _encoding(variable: xr.Variable, steps: Mapping[str, int]) -> dict[str, Any]:
+    """Choose shards as large as regions, chunks within them, and what empty looks like."""
+    shard = {dim: steps.get(str(dim), variable.sizes[dim]) for dim in variable.dims}
+    chunk = dict(shard)
+    n_bytes = int(np.prod(list(shard.values()))) * variable.dtype.itemsize
+    for _ in range(12):
+        wide = [dim for dim in ("y", "x") if dim in chunk and chunk[dim] % 2 == 0]
+        if n_bytes <= CHUNK_BYTES or not wide:
+            break
+        for dim in wide:
+            chunk[dim] //= 2
+            n_bytes //= 2
+    empty = variable.attrs.get("nodata", np.nan if variable.dtype.kind == "f" else 0)
+    encoding = {
+        "chunks": tuple(chunk.values()),
+        "shards": tuple(shard.values()),
+        "fill_value": empty,
+    }
+    if variable.dtype.kind == "f":
+        encoding["_FillValue"] = np.nan
+    return encoding
+
+
+def _check_same(path: Path, text: str) -> None:
+    import zarr
+
+    try:
+        found = zarr.open_group(str(path), mode="r").attrs.get(STATED)
+    except (OSError, ValueError, KeyError):
+        found = None
+    if found == text:
+        return
+    received = str(path)
+    if found is not None:
+        old, new = (json.loads(str(told)) for told in (found, text))
+        changed = sorted(key for key in new.keys() | old.keys() if old.get(key) != new.get(key))
+        received += f", begun with other {', '.join(changed)}"
+    raise SourceError(
+        problem(
+            expected="a store that does not exist, or one begun with the same plan",
+            received=received,
+            do="choose another path, or plan as it was begun",
+        )
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Zarr 3 has not settled: text, and gathered metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
