@@ -28,8 +28,8 @@ __all__ = ["Region", "RegionStore"]
 STATED = "xcontrast_plan"
 """Attribute of the store: what it was begun with."""
 COMPLETE = "xcontrast_complete"
-MARKS = ".regions"
-"""Folder in the store with a file for each region that is done."""
+MARKS = ".done"
+"""Ends the name of a folder beside the store: a file for each region that is done, until all are."""
 CHUNK_BYTES = 4e6
 """Values in a chunk within a shard, about."""
 
@@ -58,6 +58,8 @@ class RegionStore:
     """Of the dims that are divided."""
     steps: Mapping[str, int]
     """Length of a region along each of them."""
+    names: tuple[str, ...]
+    """Variables that are filled; all others were written with the description."""
 
     @classmethod
     def open(
@@ -98,7 +100,9 @@ class RegionStore:
         else:
             _create(make_storable(lazy), target, steps, text)
         sizes = {dim: lazy.sizes[dim] for dim in steps}
-        return cls(target, sizes, dict(steps))
+        lazily = {str(k) for k, v in lazy.variables.items() if v.chunks is not None}
+        names = sorted(k for k in lazily if set(lazy[k].dims) & set(steps))
+        return cls(target, sizes, dict(steps), tuple(names))
 
     def __iter__(self) -> Iterator[Region]:
         """Give all regions, in the order of their indices."""
@@ -115,12 +119,21 @@ class RegionStore:
         counts = [-(-self.sizes[dim] // step) for dim, step in self.steps.items()]
         return int(np.prod(counts))
 
+    @property
+    def marks(self) -> Path:
+        """Where it is noted which regions are done, until all are."""
+        return self.path.with_name(f".{self.path.name}{MARKS}")
+
     def pending(self) -> list[Region]:
         """Give the regions that are not done."""
-        done = {file.stem for file in (self.path / MARKS).glob("*.json")}
+        import zarr
+
+        if zarr.open_group(str(self.path), mode="r").attrs[COMPLETE]:
+            return []
+        done = {file.name for file in self.marks.glob("*")}
         return [region for region in self if region.name not in done]
 
-    def write(self, region: Region, values: xr.Dataset, **facts: Any) -> None:
+    def write(self, region: Region, values: xr.Dataset) -> None:
         """Write the values of a region, then that it is done.
 
         Parameters
@@ -129,25 +142,13 @@ class RegionStore:
             Which.
         values : Dataset
             Its part of the Dataset, computed.
-        **facts
-            Kept with the mark, as JSON.
         """
-        dims = {dim for dim, _, _ in region.slices}
-        # What has no divided dim was written with the description.
-        whole = [name for name, v in values.variables.items() if not dims & set(v.dims)]
-        part = make_storable(values.drop_vars(whole)).drop_encoding()
+        part = make_storable(values.reset_coords()[list(self.names)])
+        part = part.drop_vars([name for name in part.variables if name not in self.names])
         with _quiet():
             part.to_zarr(self.path, region=region.indexers, consolidated=False)
-        mark = self.path / MARKS / f"{region.name}.json"
-        mark.parent.mkdir(exist_ok=True)
-        partial = mark.with_name(f".{mark.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(facts, default=str))
-        partial.replace(mark)
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Give what was kept with the mark of each region that is done."""
-        files = sorted((self.path / MARKS).glob("*.json"))
-        return {file.stem: json.loads(file.read_text()) for file in files}
+        self.marks.mkdir(exist_ok=True)
+        (self.marks / region.name).touch()
 
     def finish(self) -> bool:
         """State in the store whether all regions are done, and say so."""
@@ -155,9 +156,10 @@ class RegionStore:
 
         whole = not self.pending()
         with _quiet():
-            group = zarr.open_group(str(self.path), mode="r+")
-            group.attrs[COMPLETE] = whole
+            zarr.open_group(str(self.path), mode="r+").attrs[COMPLETE] = whole
             zarr.consolidate_metadata(str(self.path))
+        if whole:
+            shutil.rmtree(self.marks, ignore_errors=True)
         return whole
 
 
@@ -166,7 +168,7 @@ def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str)
     encoding = {
         str(name): _encoding(variable, steps)
         for name, variable in template.variables.items()
-        if set(variable.dims) & set(steps) and name not in template.dims
+        if set(variable.dims) & set(steps) and variable.chunks is not None
     }
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +176,12 @@ def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str)
     try:
         with _quiet():
             template.to_zarr(
-                partial, compute=False, zarr_format=3, consolidated=True, encoding=encoding
+                partial,
+                compute=False,
+                zarr_format=3,
+                consolidated=True,
+                encoding=encoding,
+                safe_chunks=False,  # Nothing is written yet, and later whole shards are.
             )
         partial.rename(target)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import os
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ class Head:
     classifier: Classifier
     facts: dict[str, Any]
     """What it was fitted on: model digest, sensors, space, labelled cells per category."""
+
+    @property
+    def digest(self) -> str:
+        """Names weights and legend together: two heads with one digest map alike."""
+        told = hashlib.sha256(repr((self.kind, self.legend)).encode())
+        for name, array in sorted(vars(self.classifier).items()):
+            told.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return told.hexdigest()[:16]
 
     def save(self, path: str | os.PathLike[str]) -> Head:
         """Write the head as a folder: ``weights.safetensors`` and a readable ``card.json``.

@@ -1,0 +1,217 @@
+"""Maps of regions: planned, made tile by tile, gone on with, here and on a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rioxarray  # noqa: F401
+import xarray as xr
+from scenes import planted_cube
+
+import xcontrast as xc
+from xcontrast.errors import DataError, SourceError
+from xcontrast.regions import RegionStore
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 64 px, so that a small cube has several."""
+    monkeypatch.setattr("xcontrast.embedding.embed.BLOCK", 64)
+    monkeypatch.setattr("xcontrast.embedding.embed.BLOCK_STEP", 64)
+
+
+@pytest.fixture
+def wide() -> xr.Dataset:
+    """Sides that divide nothing; three dates."""
+    return planted_cube(160, n_times=3).isel(x=slice(0, 150), y=slice(0, 133)).chunk(y=50, x=70)
+
+
+def _head(cube: xr.Dataset, model: xc.Model) -> xc.Head:
+    emb = cube.s1.isel(s1_time=0).contrast.embed(model)
+    labels = (emb.isel(feature=0) > float(emb.isel(feature=0).mean())).astype("uint8")
+    return emb.contrast.fit(labels.drop_vars("valid_fraction").compute(), legend=xc.FLOOD)
+
+
+def test_a_plan_says_what_it_takes_and_reads_nothing(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None, no_compute: None
+) -> None:
+    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=tmp_path / "e.zarr", stride=16)
+    told = plan.facts
+    assert told["tiles"] == told["pending"] == 3 * 3 * 3
+    assert told["pixels"] == 150 * 133
+    assert told["bytes_to_read"] == wide.s1.size * 2
+    assert told["bytes_to_write"] == 3 * 512 * 9 * 10 * 4
+    assert 0 < told["seconds_to_encode"] < 600
+    assert plan.work > 3 * 150 * 133
+    assert "27 not done" in repr(plan)
+    assert "3 s1_time" in repr(plan)
+    whole = xc.plan_map(
+        wide, model=untrained, sensor="s1", store=tmp_path / "w.zarr", tile=1000, probe=False
+    )
+    assert len(whole.store) == 3
+    assert "not probed" in repr(whole)
+
+
+def test_tiles_are_the_embedding_and_the_map_in_one_pass(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=tmp_path / "e.zarr", probe=False)
+    report = plan.run(progress=False)
+    assert report.complete
+    assert report.done == 27
+    direct = wide.s1.contrast.embed(untrained)
+    xr.testing.assert_allclose(plan.open().s1.compute(), direct.compute(), atol=1e-5)
+    assert plan.open().s1.rio.transform() == direct.odc.geobox.transform
+    assert plan.open().s1.attrs["model_digest"] == untrained.digest
+
+    head = _head(wide, untrained)
+    mapped = xc.plan_map(
+        wide, model=untrained, head=head, store=tmp_path / "m.zarr", tile=100, probe=False
+    )
+    assert len(mapped.store) == 3 * 2 * 2
+    assert mapped.run(progress=False).complete
+    found = xr.open_zarr(tmp_path / "m.zarr")
+    expected = direct.contrast.predict(head).compute()
+    assert found.label.dtype == np.uint8
+    xr.testing.assert_equal(found.label.compute(), expected.label)
+    xr.testing.assert_allclose(found.probability.compute(), expected.probability, atol=1e-5)
+    assert found.attrs["xcontrast_complete"] is True
+
+
+def test_what_failed_is_told_and_made_later(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    plan = xc.plan_map(
+        wide, model=untrained, head=_head(wide, untrained), store=tmp_path / "m.zarr", probe=False
+    )
+    calls: list[str] = []
+    whole = RegionStore.write
+
+    def write(self, region, values):
+        calls.append(region.name)
+        if region.name == "1.0.2":
+            raise OSError(28, "No space left on device")
+        if region.name == "0.1.1" and calls.count(region.name) == 1:
+            raise RuntimeError("once")
+        whole(self, region, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegionStore, "write", write)
+        report = plan.run(progress=False)
+    assert not report.complete
+    assert report.failed == {"1.0.2": "OSError: [Errno 28] No space left on device"}
+    assert report.done == 26
+    assert calls.count("0.1.1") == 2
+    assert "1.0.2: OSError" in repr(report)
+    half = plan.open()
+    assert half.attrs["xcontrast_complete"] is False
+    assert (half.label[1, :16, 32:] == 255).all()
+    again = plan.run(progress=False)
+    assert (again.done, again.before) == (1, 26)
+    assert plan.open().attrs["xcontrast_complete"] is True
+    assert (plan.open().label != 255).any(("y", "x")).all()
+    assert plan.run(progress=False).done == 0
+
+
+def test_another_model_or_head_does_not_go_on(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    head = _head(wide, untrained)
+    store = tmp_path / "m.zarr"
+    xc.plan_map(wide, model=untrained, head=head, store=store, probe=False)
+    xc.plan_map(wide, model=untrained, head=head, store=store, probe=False)
+    other = _head(wide.isel(s1_time=slice(1, None)), untrained)
+    with pytest.raises(SourceError, match=r"same plan.*begun with other head"):
+        xc.plan_map(wide, model=untrained, head=other, store=store, probe=False)
+    assert head.digest != other.digest
+    assert head.save(tmp_path / "head").digest == head.digest
+
+
+def test_it_must_be_clear_what_to_map(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path
+) -> None:
+    store = tmp_path / "m.zarr"
+    with pytest.raises(DataError, match=r"one sensor to map.*s1, s2.*sensor='s1'"):
+        xc.plan_map(wide, model=untrained, store=store)
+    with pytest.raises(DataError, match=r"a cube, or datetime and one of.*datetime=None"):
+        xc.plan_map(model=untrained, sensor="s1", store=store)
+    with pytest.raises(DataError, match=r"one UTM zone.*EPSG:32632, EPSG:32633.*split_zones"):
+        xc.plan_map(
+            model=untrained, sensor="s1", store=store, bbox=(11.0, 44.0, 13.0, 45.0),
+            datetime="2023",
+        )  # fmt: skip
+    assert not store.exists()
+
+
+SCRIPT = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+import xcontrast as xc, xcontrast.embedding.embed as e
+from scenes import planted_cube
+e.BLOCK = e.BLOCK_STEP = 64
+wide = planted_cube(160, n_times=3).isel(x=slice(0, 150), y=slice(0, 133)).chunk(y=50, x=70)
+model = xc.load_model(sys.argv[2])
+plan = xc.plan_map(wide, model=model, sensor="s1", store=sys.argv[3], probe=False)
+plan.run(progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_it_is_the_undisturbed_map(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    target = tmp_path / "killed.zarr"
+    command = [sys.executable, "-c", SCRIPT, json.dumps(sys.path), str(untrained.path), str(target)]
+    process = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list((tmp_path / ".killed.zarr.done").glob("*"))) >= 3:
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=target, probe=False)
+    left = len(plan.pending())
+    assert 0 < left < 27
+    report = plan.run(progress=False)
+    print(f"{27 - left} of 27 tiles outlived the kill")
+    assert (report.done, report.before) == (left, 27 - left)
+    direct = wide.s1.contrast.embed(untrained).compute()
+    xr.testing.assert_allclose(plan.open().s1.compute(), direct, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_on_a_cluster_a_killed_worker_costs_nothing(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    from distributed import Client, LocalCluster
+
+    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=tmp_path / "c.zarr", probe=False)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
+        first = next(iter(cluster.workers.values()))
+        killer = subprocess.Popen(
+            [
+                sys.executable, "-c",
+                "import os, signal, sys, time\n"
+                "from pathlib import Path\n"
+                "while len(list(Path(sys.argv[1]).glob('*'))) < 4: time.sleep(0.05)\n"
+                "os.kill(int(sys.argv[2]), signal.SIGKILL)",
+                str(plan.store.marks), str(first.process.process.pid),
+            ]
+        )  # fmt: skip
+        report = plan.run(client, progress=False)
+        assert killer.wait(timeout=60) == 0
+    assert report.complete
+    assert report.done == 27
+    direct = wide.s1.contrast.embed(untrained).compute()
+    xr.testing.assert_allclose(plan.open().s1.compute(), direct, atol=1e-5)

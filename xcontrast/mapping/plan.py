@@ -1,0 +1,274 @@
+"""What a map of a region will take, before any of it is done; and doing it, tile by tile."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xcontrast.cubes.cube import open_cube
+from xcontrast.cubes.sources import Box, SourceLike
+from xcontrast.cubes.zones import split_zones
+from xcontrast.embedding.composites import before_after
+from xcontrast.embedding.embed import embed
+from xcontrast.embedding.kernel import EmbedKernel
+from xcontrast.errors import DataError, problem
+from xcontrast.heads.head import Head
+from xcontrast.heads.maps import predict
+from xcontrast.mapping.running import MapReport, run_tiles
+from xcontrast.model import Model
+from xcontrast.regions import Region, RegionStore
+from xcontrast.sensors import SENSORS
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from odc.geo.geobox import GeoBox
+
+__all__ = ["MapPlan", "plan_map"]
+
+PROBE = 512
+"""Side of the window that the probe encodes, pixels."""
+STORED = 2
+"""Bytes of a number in the archive."""
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """A map that can be made tile by tile, and gone on with."""
+
+    lazy: xr.Dataset = field(repr=False)
+    """What is written."""
+    cube: xr.Dataset = field(repr=False)
+    """What is read."""
+    store: RegionStore
+    """Where, and which tiles are done."""
+    rate: float
+    """Pixels a second that this machine encodes, by a probe; 0 where it was not asked for."""
+    work: float
+    """Pixels that are encoded, of all tiles, halos included."""
+
+    def pending(self) -> list[Region]:
+        """Give the tiles that are not done."""
+        return self.store.pending()
+
+    def run(self, client: Client | None = None, *, progress: bool = True) -> MapReport:
+        """Make the tiles that are not done.
+
+        A tile that fails is tried once more at the end, and again when the plan is run again. On
+        a cluster a tile is one task: a worker that is killed costs one tile.
+
+        Parameters
+        ----------
+        client : distributed.Client, optional
+            The cluster; by default this process, with dask's threads.
+        progress : bool, default True
+            Show a bar.
+
+        Returns
+        -------
+        MapReport
+        """
+        return run_tiles(self.lazy, self.store, client=client, progress=progress)
+
+    def open(self) -> xr.Dataset:
+        """Open what there is so far; a tile that is not done is empty (NaN, 255)."""
+        data: xr.Dataset = xr.open_zarr(self.store.path)
+        return data
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it will take, as numbers."""
+        n_tiles, n_pending = len(self.store), len(self.pending())
+        share = n_pending / n_tiles
+        read = sum(self.cube[s.name].size for s in SENSORS if s.name in self.cube) * STORED
+        return {
+            "tiles": n_tiles,
+            "pending": n_pending,
+            "pixels": float(np.prod([self.cube.sizes[d] for d in ("y", "x")])),
+            "bytes_to_read": read * share,
+            "bytes_to_write": sum(v.nbytes for v in self.lazy.data_vars.values()) * share,
+            "seconds_to_encode": self.work * share / self.rate if self.rate else float("nan"),
+        }
+
+    def __repr__(self) -> str:
+        told = self.facts
+        cells = " x ".join(str(self.lazy.sizes[d]) for d in ("y", "x"))
+        times = [f"{n} {d}" for d, n in self.lazy.sizes.items() if str(d).endswith("time")]
+        rows = {
+            "store": self.store.path,
+            "holds": f"{', '.join(map(str, self.lazy.data_vars))}: {cells} cells"
+            + "".join(f", {t}" for t in times),
+            "tiles": f"{told['tiles']}, {told['pending']} not done",
+            "to read": f"{told['bytes_to_read'] / 1e9:.2f} GB, uncompressed, without halos",
+            "to write": f"{told['bytes_to_write'] / 1e9:.2f} GB, uncompressed",
+            "to encode": f"{told['seconds_to_encode'] / 60:.1f} min on this machine alone, reading "
+            "not counted" if self.rate else "not probed",
+        }  # fmt: skip
+        lines = "\n".join(f"  {name:<10} {value}" for name, value in rows.items())
+        return f"<xcontrast.MapPlan>\n{lines}"
+
+
+def plan_map(
+    cube: xr.Dataset | None = None,
+    *,
+    model: Model,
+    store: str | os.PathLike[str],
+    bbox: Box | None = None,
+    geobox: GeoBox | None = None,
+    datetime: str | None = None,
+    source: SourceLike = None,
+    head: Head | None = None,
+    event: str | None = None,
+    sensor: Literal["s1", "s2"] | None = None,
+    space: str = "encoder",
+    stride: int | None = None,
+    tile: int | None = None,
+    probe: bool = True,
+) -> MapPlan:
+    """Plan a map of a region: what it takes, and what of it is done.
+
+    Parameters
+    ----------
+    cube : Dataset, optional
+        From :func:`open_cube` or :func:`as_cube`; instead of `bbox`, `geobox`, `datetime` and
+        `source`.
+    model : Model
+        Whose embeddings they are.
+    store : path
+        The Zarr store, ``something.zarr``: new, or one begun with the same plan.
+    bbox, geobox, datetime, source
+        As for :func:`open_cube`. A box over several UTM zones is several plans: see
+        :func:`split_zones`.
+    head : Head, optional
+        Write its categories and their probabilities in the same pass; by default embeddings.
+    event : str, optional
+        Where the head was fitted on before, after and their difference: the date between them.
+    sensor : {"s1", "s2"}, optional
+        Which to embed; by default the head's, or the model's only one.
+    space, stride
+        As for :func:`embed`; a head has its own space.
+    tile : int, optional
+        Pixels a side of a tile, made a whole number of the embedding's blocks; by default one.
+    probe : bool, default True
+        Encode one window of noise, to tell how long it will take.
+
+    Returns
+    -------
+    MapPlan
+        Its ``run()`` makes what is missing; printed, it says what it takes. Nothing but the
+        catalog has been read, and nothing but the store's description written.
+
+    Raises
+    ------
+    DataError
+        If it is not clear what to map, or the inputs do not fit each other.
+    SourceError
+        If the store holds something else, or was begun with another plan.
+    """
+    name = _choose_sensor(model, head, sensor)
+    if cube is None:
+        cube = _open(model, name, bbox, geobox, datetime, source)
+    cube = cube[[name]]
+    kept = str(head.facts["space"]) if head is not None else space
+    emb = embed(cube[name], model, space=kept, stride=stride)  # type: ignore[arg-type]
+    block = int(emb.attrs["stride"]) * max(emb.chunksizes["y"])
+    stated = {
+        "model": model.digest, "sensor": name, "space": kept, "stride": emb.attrs["stride"],
+        "head": None if head is None else head.digest, "event": event,
+        "first": [float(emb[d][0]) for d in ("y", "x") if d in emb.coords],
+        "times": [str(t) for d in emb.dims if d in (f"{name}_time", "date") for t in emb[d].values],
+    }  # fmt: skip
+    work = _count_work(cube[name], model, block)
+    if head is None:
+        lazy = emb.rename(name).to_dataset()
+    else:
+        if head.facts.get("composite"):
+            emb = before_after(emb, event=event)
+        lazy = predict(emb, head)
+    side = -(-max(tile or block, 1) // block) * block // int(stated["stride"])
+    steps = {d: 1 for d in lazy.dims if d in (f"{name}_time", "date", "location")}
+    steps |= {d: min(side, lazy.sizes[d]) for d in ("y", "x")}
+    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=stated)
+    rate = _probe(model, name, kept, int(stated["stride"])) if probe else 0.0
+    return MapPlan(lazy, cube, regions, rate, work)
+
+
+def _choose_sensor(model: Model, head: Head | None, sensor: str | None) -> str:
+    asked: Sequence[str] = [sensor] if sensor else model.sensors
+    if head is not None and sensor is None:
+        asked = head.facts["sensors"]
+    if len(asked) != 1:
+        raise DataError(
+            problem(
+                expected="one sensor to map",
+                received=", ".join(asked),
+                do="give sensor='s1' or 's2'; a head on both maps with xc.predict",
+            )
+        )
+    return asked[0]
+
+
+def _open(
+    model: Model,
+    name: str,
+    bbox: Box | None,
+    geobox: GeoBox | None,
+    datetime: str | None,
+    source: SourceLike,
+) -> xr.Dataset:
+    if datetime is None or (bbox is None) == (geobox is None):
+        raise DataError(
+            problem(
+                expected="a cube, or datetime and one of bbox and geobox",
+                received=f"datetime={datetime!r}, bbox={bbox!r}, geobox={geobox!r}",
+                do="give the area and the period",
+            )
+        )
+    if bbox is not None and len(zones := split_zones(bbox)) > 1:
+        raise DataError(
+            problem(
+                expected="a box in one UTM zone",
+                received=f"one over {', '.join(f'EPSG:{code}' for code in zones)}",
+                do="plan a map for each box of xc.split_zones(bbox), or give a geobox",
+            )
+        )
+    bands = {name: model.card.sensors[name].bands}
+    return open_cube(
+        bbox=bbox, geobox=geobox, datetime=datetime, sensors=(name,), bands=bands, source=source
+    )
+
+
+def _count_work(array: xr.DataArray, model: Model, block: int) -> float:
+    """Count the pixels that are encoded, halos included."""
+    halo = model.card.halo or 0
+    spans = []
+    for dim in ("y", "x"):
+        n = array.sizes[dim]
+        edges = range(0, n, block)
+        spans.append(sum(min(a + block + halo, n) - max(a - halo, 0) for a in edges))
+    lead = int(np.prod(array.shape[:-3]))
+    return float(lead * spans[0] * spans[1])
+
+
+def _probe(model: Model, sensor: str, space: str, stride: int) -> float:
+    """Encode a window of noise, once to load and once by the clock: pixels a second."""
+    from xcontrast.blocks import Window
+
+    card = model.card.sensors[sensor]
+    rng = np.random.default_rng(0)
+    noise = np.array(card.mean)[:, None, None] + rng.normal(size=(len(card.bands), PROBE, PROBE))
+    window = Window((0, PROBE), (0, PROBE), (PROBE, PROBE), 0, stride)
+    kernel = EmbedKernel(
+        str(model.path.resolve()), model.digest, sensor, space, stride, "auto", "auto", 0.0, None
+    )
+    values = noise.astype(np.float32)
+    kernel(window, values)
+    begin = time.perf_counter()
+    kernel(window, values)
+    return PROBE * PROBE / (time.perf_counter() - begin)
