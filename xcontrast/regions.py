@@ -29,7 +29,7 @@ STATED = "xcontrast_plan"
 """Attribute of the store: what it was begun with."""
 COMPLETE = "xcontrast_complete"
 MARKS = ".done"
-"""Ends the name of a folder beside the store: a file for each region that is done, until all are."""
+"""Ends the name of a folder beside the store, with a file for each region that is done."""
 CHUNK_BYTES = 4e6
 """Values in a chunk within a shard, about."""
 
