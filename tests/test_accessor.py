@@ -8,14 +8,14 @@ import xarray as xr
 import xcontrast as xc
 from xcontrast.accessor import DataArrayContrast, DatasetContrast
 
-BOTH = ("embed", "before_after", "fit", "predict", "plot")
+BOTH = ("embed", "before_after", "change", "fit", "predict", "plot")
 
 
 @pytest.mark.parametrize(
     ("accessor", "names"),
     [
         (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", *BOTH)),
-        (DataArrayContrast, (*BOTH, "to_cog")),
+        (DataArrayContrast, (*BOTH, "similar", "cluster", "seam_score", "to_cog")),
     ],
 )
 def test_methods_are_the_functions(accessor: type, names: tuple[str, ...]) -> None:

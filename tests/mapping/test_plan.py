@@ -43,7 +43,9 @@ def _head(cube: xr.Dataset, model: xc.Model) -> xc.Head:
 def test_a_plan_says_what_it_takes_and_reads_nothing(
     wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None, no_compute: None
 ) -> None:
-    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=tmp_path / "e.zarr", stride=16)
+    plan = xc.plan_map(
+        cube=wide, model=untrained, sensor="s1", store=tmp_path / "e.zarr", stride=16
+    )
     told = plan.facts
     assert told["tiles"] == told["pending"] == 3 * 3 * 3
     assert told["pixels"] == 150 * 133
@@ -54,7 +56,7 @@ def test_a_plan_says_what_it_takes_and_reads_nothing(
     assert "27 not done" in repr(plan)
     assert "3 s1_time" in repr(plan)
     whole = xc.plan_map(
-        wide, model=untrained, sensor="s1", store=tmp_path / "w.zarr", tile=1000, probe=False
+        cube=wide, model=untrained, sensor="s1", store=tmp_path / "w.zarr", tile=1000, probe=False
     )
     assert len(whole.store) == 3
     assert "not probed" in repr(whole)
@@ -63,7 +65,9 @@ def test_a_plan_says_what_it_takes_and_reads_nothing(
 def test_tiles_are_the_embedding_and_the_map_in_one_pass(
     wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
 ) -> None:
-    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=tmp_path / "e.zarr", probe=False)
+    plan = xc.plan_map(
+        cube=wide, model=untrained, sensor="s1", store=tmp_path / "e.zarr", probe=False
+    )
     report = plan.run(progress=False)
     assert report.complete
     assert report.done == 27
@@ -74,7 +78,7 @@ def test_tiles_are_the_embedding_and_the_map_in_one_pass(
 
     head = _head(wide, untrained)
     mapped = xc.plan_map(
-        wide, model=untrained, head=head, store=tmp_path / "m.zarr", tile=100, probe=False
+        cube=wide, model=untrained, head=head, store=tmp_path / "m.zarr", tile=100, probe=False
     )
     assert len(mapped.store) == 3 * 2 * 2
     assert mapped.run(progress=False).complete
@@ -91,7 +95,11 @@ def test_what_failed_is_told_and_made_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     plan = xc.plan_map(
-        wide, model=untrained, head=_head(wide, untrained), store=tmp_path / "m.zarr", probe=False
+        cube=wide,
+        model=untrained,
+        head=_head(wide, untrained),
+        store=tmp_path / "m.zarr",
+        probe=False,
     )
     calls: list[str] = []
     whole = RegionStore.write
@@ -127,11 +135,11 @@ def test_another_model_or_head_does_not_go_on(
 ) -> None:
     head = _head(wide, untrained)
     store = tmp_path / "m.zarr"
-    xc.plan_map(wide, model=untrained, head=head, store=store, probe=False)
-    xc.plan_map(wide, model=untrained, head=head, store=store, probe=False)
+    xc.plan_map(cube=wide, model=untrained, head=head, store=store, probe=False)
+    xc.plan_map(cube=wide, model=untrained, head=head, store=store, probe=False)
     other = _head(wide.isel(s1_time=slice(1, None)), untrained)
     with pytest.raises(SourceError, match=r"same plan.*begun with other head"):
-        xc.plan_map(wide, model=untrained, head=other, store=store, probe=False)
+        xc.plan_map(cube=wide, model=untrained, head=other, store=store, probe=False)
     assert head.digest != other.digest
     assert head.save(tmp_path / "head").digest == head.digest
 
@@ -141,7 +149,7 @@ def test_it_must_be_clear_what_to_map(
 ) -> None:
     store = tmp_path / "m.zarr"
     with pytest.raises(DataError, match=r"one sensor to map.*s1, s2.*sensor='s1'"):
-        xc.plan_map(wide, model=untrained, store=store)
+        xc.plan_map(cube=wide, model=untrained, store=store)
     with pytest.raises(DataError, match=r"a cube, or datetime and one of.*datetime=None"):
         xc.plan_map(model=untrained, sensor="s1", store=store)
     with pytest.raises(DataError, match=r"one UTM zone.*EPSG:32632, EPSG:32633.*split_zones"):
@@ -160,7 +168,7 @@ from scenes import planted_cube
 e.BLOCK = e.BLOCK_STEP = 64
 wide = planted_cube(160, n_times=3).isel(x=slice(0, 150), y=slice(0, 133)).chunk(y=50, x=70)
 model = xc.load_model(sys.argv[2])
-plan = xc.plan_map(wide, model=model, sensor="s1", store=sys.argv[3], probe=False)
+plan = xc.plan_map(cube=wide, model=model, sensor="s1", store=sys.argv[3], probe=False)
 plan.run(progress=False)
 """
 
@@ -179,7 +187,7 @@ def test_killed_and_run_again_it_is_the_undisturbed_map(
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=target, probe=False)
+    plan = xc.plan_map(cube=wide, model=untrained, sensor="s1", store=target, probe=False)
     left = len(plan.pending())
     assert 0 < left < 27
     report = plan.run(progress=False)
@@ -195,7 +203,9 @@ def test_on_a_cluster_a_killed_worker_costs_nothing(
 ) -> None:
     from distributed import Client, LocalCluster
 
-    plan = xc.plan_map(wide, model=untrained, sensor="s1", store=tmp_path / "c.zarr", probe=False)
+    plan = xc.plan_map(
+        cube=wide, model=untrained, sensor="s1", store=tmp_path / "c.zarr", probe=False
+    )
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
         first = next(iter(cluster.workers.values()))

@@ -115,10 +115,10 @@ class MapPlan:
 
 
 def plan_map(
-    cube: xr.Dataset | None = None,
     *,
     model: Model,
     store: str | os.PathLike[str],
+    cube: xr.Dataset | None = None,
     bbox: Box | None = None,
     geobox: GeoBox | None = None,
     datetime: str | None = None,
@@ -135,13 +135,13 @@ def plan_map(
 
     Parameters
     ----------
-    cube : Dataset, optional
-        From :func:`open_cube` or :func:`as_cube`; instead of `bbox`, `geobox`, `datetime` and
-        `source`.
     model : Model
         Whose embeddings they are.
     store : path
         The Zarr store, ``something.zarr``: new, or one begun with the same plan.
+    cube : Dataset, optional
+        From :func:`open_cube` or :func:`as_cube`; instead of `bbox`, `geobox`, `datetime` and
+        `source`.
     bbox, geobox, datetime, source
         As for :func:`open_cube`. A box over several UTM zones is several plans: see
         :func:`split_zones`.

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import xarray as xr
 from tqdm.auto import tqdm
 
@@ -53,6 +52,8 @@ def check_memory(n_bytes: int) -> None:
     DataError
         If that is more than four fifths of the free memory.
     """
+    import psutil
+
     free = psutil.virtual_memory().available
     if n_bytes > 0.8 * free:
         raise DataError(
