@@ -60,8 +60,8 @@ def test_real_pairs(data_dir: Path, tmp_path: Path) -> None:
 def test_real_flood(data_dir: Path, tmp_path: Path) -> None:
     steps = {
         "XCONTRAST_DATA": str(data_dir),
-        "XCONTRAST_EXAMPLE_STEPS": "60",
-        "XCONTRAST_EXAMPLE_TILES": "16",
+        "XCONTRAST_EXAMPLE_STEPS": "20",
+        "XCONTRAST_EXAMPLE_TILES": "8",
     }
     told = execute("ombria_flood.ipynb", tmp_path, **steps)
     rows = re.findall(r"^(s1(?: \+ s2)?) +([\d.]+) +([\d.]+) +([\d.]+)$", told, flags=re.M)
