@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from xcontrast.errors import DataError, ModelError, SourceError, TrainingError
+from xcontrast.errors import DataError, ModelError, SourceError, TrainingError, problem
 from xcontrast.version import __version__
 
 __all__ = ["main"]
@@ -44,6 +44,110 @@ def demo(
         report = tell_demo(made)
     print(made.scores.mean().round(3).to_string(header=False))
     print(f"flood IoU on held-out ground, simulated; see {report}")
+
+
+Box = Annotated[str, typer.Option(help="West,south,east,north in degrees.")]
+Period = Annotated[str, typer.Option(help="Such as 2023-04/2023-06.")]
+ModelFolder = Annotated[Path, typer.Option(help="Folder of the model.")]
+Store = Annotated[Path, typer.Option(help="Zarr store, new or begun with the same plan.")]
+SourceOf = Annotated[
+    str | None, typer.Option(help="STAC API or catalog; by default the Planetary Computer.")
+]
+SensorOf = Annotated[str | None, typer.Option(help="s1 or s2, where the model has both.")]
+Stride = Annotated[int | None, typer.Option(help="Pixels a cell; by default 4.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Of a dask cluster, such as tcp://host:8786; else this machine.")
+]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Say what it takes, and stop.")]
+
+
+@app.command()
+def embed(
+    bbox: Box,
+    datetime: Period,
+    model: ModelFolder,
+    store: Store,
+    source: SourceOf = None,
+    sensor: SensorOf = None,
+    space: Annotated[str, typer.Option(help="As for xc.embed.")] = "encoder",
+    stride: Stride = None,
+    scheduler: Scheduler = None,
+    dry_run: Dry = False,
+) -> None:
+    """Embed a region into a store, tile by tile; run again, it goes on."""
+    told = {"sensor": sensor, "space": space, "stride": stride, "source": source}
+    _run_plan(bbox, datetime, model, store, None, scheduler, dry_run, told)
+
+
+@app.command("map")
+def make_map(
+    bbox: Box,
+    datetime: Period,
+    model: ModelFolder,
+    head: Annotated[Path, typer.Option(help="Folder of the head.")],
+    store: Store,
+    event: Annotated[
+        str | None, typer.Option(help="Date of the event, for a head on before and after.")
+    ] = None,
+    source: SourceOf = None,
+    stride: Stride = None,
+    scheduler: Scheduler = None,
+    dry_run: Dry = False,
+) -> None:
+    """Map a region into a store, tile by tile; run again, it goes on."""
+    told = {"event": event, "stride": stride, "source": source}
+    _run_plan(bbox, datetime, model, store, head, scheduler, dry_run, told)
+
+
+def _run_plan(
+    bbox: str,
+    datetime: str,
+    model: Path,
+    store: Path,
+    head: Path | None,
+    scheduler: str | None,
+    dry_run: bool,
+    told: dict[str, Any],
+) -> None:
+    import xcontrast as xc
+
+    west, south, east, north = _read_box(bbox)
+    plan = xc.plan_map(
+        bbox=(west, south, east, north),
+        datetime=datetime,
+        model=xc.load_model(model),
+        head=None if head is None else xc.load_head(head),
+        store=store,
+        **told,
+    )
+    print(plan)
+    if dry_run:
+        return
+    client = None
+    if scheduler is not None:
+        from distributed import Client
+
+        client = Client(scheduler)
+    report = plan.run(client)
+    print(report)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def _read_box(text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4:
+        raise DataError(
+            problem(
+                expected="a box as west,south,east,north in degrees",
+                received=repr(text),
+                do="write it as --bbox=11.0,44.2,11.4,44.5",
+            )
+        )
+    return numbers
 
 
 @app.command()

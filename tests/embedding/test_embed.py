@@ -80,13 +80,15 @@ def test_the_value_does_not_depend_on_the_chunks(untrained: xc.Model, data: st.D
     np.testing.assert_array_equal(chunked, reference)
 
 
-def test_encoders_that_see_everything_run_on_fixed_windows(
+def test_encoders_that_see_everything_run_on_windows_of_the_grid(
     cube: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = xc.PretrainOptions(chip_size=32, progress=False)
     model = xc.pretrain(cube, encoder="mobilenetv3_small_050", max_steps=0, options=options)
     assert model.card.halo is None
-    monkeypatch.setattr("xcontrast.embedding.embed.TILE", 64)
+    monkeypatch.setattr("xcontrast.embedding.embed.STEP", 64)
+    monkeypatch.setattr("xcontrast.embedding.embed.OVERLAP", 32)
+    monkeypatch.setattr("xcontrast.embedding.embed.BLOCK_STEP", 64)
     wide = planted_cube(160, n_times=1)
     reference = wide.s2.contrast.embed(model, precision="32").values
     assert reference.shape[-2:] == (40, 40)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import xarray as xr
 
 from xcontrast.blocks import map_blocks_with_halo
+from xcontrast.embedding.blending import OVERLAP, STEP, halo_of_windows
 from xcontrast.embedding.kernel import EmbedKernel, count_valid
 from xcontrast.errors import DataError, ModelError, problem
 from xcontrast.grids import zoom_out
@@ -27,10 +28,6 @@ BLOCK_STEP = 256
 """Pixels: block sides are multiples of it."""
 BLOCK_BYTES = 320e6
 """Of the features of a block, at most."""
-TILE = 256
-"""Pixels a side of the fixed windows of encoders that see the whole image."""
-TILE_HALO = 64
-"""Pixels around them."""
 LARGE = 100e9
 """Bytes from which building an embedding warns."""
 
@@ -49,8 +46,8 @@ def embed(
 
     Each block is read with a halo as wide as the encoder's measured receptive field, so that the
     result does not depend on chunks and has no seams. Encoders that see the whole image run on
-    windows of 256 pixels fixed to the grid, with 64 pixels around each; their seams are small,
-    not zero. Edges are embedded as the network pads them for the scene in one piece.
+    windows of 384 pixels fixed to the grid, which overlap by 128 and fade into each other.
+    Edges are embedded as the network pads them for the scene in one piece.
 
     Parameters
     ----------
@@ -144,8 +141,8 @@ def _embed_array(
     step = _check_stride(stride, card.out_stride)
     selected = _select_bands(array, model, sensor)
     lead = selected.dims[:-3]
-    tile = None if card.halo is not None else TILE
-    halo = card.halo if card.halo is not None else TILE_HALO
+    tile = None if card.halo is not None else STEP
+    halo = card.halo if card.halo is not None else halo_of_windows(STEP, OVERLAP)
     n_features = card.n_features
     if space != "encoder" and card.projector is not None:
         n_features = card.projector.n_projected

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xcontrast.blocks import Window
+from xcontrast.embedding.blending import blend_windows
 from xcontrast.model import Network, load_network
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class EmbedKernel:
     precision: str
     min_valid: float
     tile: int | None
-    """Side of the fixed windows of a network that sees the whole image; None for a local one."""
+    """Step of the windows of a network that sees the whole image; None for a local one."""
 
     def __call__(self, window: Window, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Embed ``(…, C, rows, cols)`` to ``(…, F, *window.cells)``."""
@@ -53,8 +54,6 @@ class EmbedKernel:
 
     def _embed(self, image: Tensor, window: Window, network: Network) -> Tensor:
         """(C, rows, cols) -> (F, *window.cells)."""
-        import torch
-
         rows, cols = window.cells
         start = (window.halo, window.halo)
         if self.tile is None:
@@ -62,15 +61,15 @@ class EmbedKernel:
         values = network.prepare(image)
         if self.tile is None:
             return self._features(values, start, (rows, cols), network)[0]
-        # Windows fixed to the grid, so that what a cell sees does not depend on the chunks.
-        side = self.tile + 2 * window.halo
-        tiles = values.unfold(2, side, self.tile).unfold(3, side, self.tile)
-        down, across = tiles.shape[2:4]
-        batch = tiles[0].permute(1, 2, 0, 3, 4).reshape(-1, values.shape[1], side, side)
-        n = self.tile // self.stride
-        parts = [self._features(x, start, (n, n), network) for x in torch.split(batch, 16)]
-        joined = torch.cat(parts).reshape(down, across, -1, n, n).permute(2, 0, 3, 1, 4)
-        return joined.reshape(-1, down * n, across * n)[:, :rows, :cols]
+        blended = blend_windows(
+            values,
+            lambda x: self._features(x, (0, 0), (x.shape[2] // self.stride,) * 2, network),
+            stride=self.stride,
+            cells=(rows, cols),
+            step=self.tile,
+            overlap=2 * window.halo - self.tile,
+        )
+        return blended.permute(2, 0, 1)
 
     def _features(
         self, values: Tensor, start: tuple[int, int], shape: tuple[int, int], network: Network

@@ -1,0 +1,91 @@
+"""`xcontrast embed` and `xcontrast map`, as a person calls them, on a simulated archive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xcontrast as xc
+
+
+@pytest.fixture(scope="module")
+def area(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, xr.Dataset]:
+    """A small archive, its box, and its truth."""
+    folder = tmp_path_factory.mktemp("area") / "archive"
+    catalog = xc.simulate_archive(folder, size=160, cycle=48, cloud=0.1, progress=False)
+    truth = xc.read_truth(folder)
+    west, south, east, north = truth.odc.geobox.footprint("EPSG:4326").boundingbox
+    return catalog, f"{west + 0.001},{south + 0.001},{east - 0.001},{north - 0.001}", truth
+
+
+@pytest.fixture(scope="module")
+def model(area: tuple[Path, str, xr.Dataset], tmp_path_factory: pytest.TempPathFactory) -> xc.Model:
+    catalog, _, truth = area
+    cube = xc.open_cube(geobox=truth.odc.geobox, datetime="2023", source=catalog)
+    options = xc.PretrainOptions(chip_size=32, progress=False)
+    out = tmp_path_factory.mktemp("model") / "m"
+    return xc.pretrain(cube, max_steps=0, out=out, options=options)
+
+
+def _call(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "xcontrast.cli", *words],
+        capture_output=True, text=True, check=False, timeout=300,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+
+def test_a_region_is_embedded_and_gone_on_with(
+    area: tuple[Path, str, xr.Dataset], model: xc.Model, tmp_path: Path
+) -> None:
+    catalog, box, _ = area
+    store = tmp_path / "e.zarr"
+    words = ["embed", f"--bbox={box}", "--datetime=2023-04/2023-05", f"--model={model.path}",
+             f"--store={store}", f"--source={catalog}", "--sensor=s1", "--stride=16"]  # fmt: skip
+    dry = _call(*words, "--dry-run")
+    assert dry.returncode == 0, dry.stderr[-2000:]
+    assert "<xcontrast.MapPlan>" in dry.stdout
+    assert not xr.open_zarr(store).attrs["xcontrast_complete"]
+    done = _call(*words)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "MapReport: complete" in done.stdout
+    found = xr.open_zarr(store)
+    assert found.attrs["xcontrast_complete"] is True
+    assert found.s1.attrs["model_digest"] == model.digest
+    assert np.isfinite(found.s1).mean() > 0.9
+    assert "done       0 tiles" in _call(*words).stdout
+
+
+def test_a_flood_is_mapped(
+    area: tuple[Path, str, xr.Dataset], model: xc.Model, tmp_path: Path
+) -> None:
+    catalog, box, truth = area
+    event = str(truth.attrs["peak"])[:10]
+    cube = xc.open_cube(geobox=truth.odc.geobox, datetime="2023-04/2023-06", source=catalog)
+    change = xc.before_after(cube.s1.contrast.embed(model), event=event)
+    head = change.contrast.fit(truth.flood, legend=xc.FLOOD).save(tmp_path / "head")
+    store = tmp_path / "flood.zarr"
+    words = ["map", f"--bbox={box}", "--datetime=2023-04/2023-06", f"--model={model.path}",
+             f"--head={tmp_path / 'head'}", f"--event={event}", f"--store={store}",
+             f"--source={catalog}"]  # fmt: skip
+    done = _call(*words)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = xr.open_zarr(store)
+    assert found.label.dims == ("y", "x")
+    assert found.label.dtype == np.uint8
+    assert set(np.unique(found.label)) <= {0, 1, 255}
+    assert head.digest in found.attrs["xcontrast_plan"]
+
+
+def test_what_is_wrong_is_told_without_a_traceback(tmp_path: Path) -> None:
+    words = ["embed", "--bbox=11,44", "--datetime=2023", f"--model={tmp_path}"]
+    wrong = _call(*words, f"--store={tmp_path / 'e.zarr'}")
+    assert wrong.returncode == 2
+    assert "west,south,east,north" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
