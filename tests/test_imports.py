@@ -30,6 +30,7 @@ def spend(code: str) -> float:
 
 def test_import_costs_little_more_than_xarray():
     # Interleaved, so that a slow phase of the machine meets both; the least of each counts.
-    rounds = [(spend("import xarray"), spend("import xcontrast")) for _ in range(10)]
+    rounds = [(spend("import xarray"), spend("import xcontrast")) for _ in range(6)]
     alone, both = (min(times) for times in zip(*rounds, strict=True))
-    assert both - alone <= 0.25
+    # A quarter of a second where xarray takes half of one: machines differ, the ratio less.
+    assert both / alone <= 1.5
