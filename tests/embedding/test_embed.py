@@ -98,6 +98,9 @@ def test_encoders_that_see_everything_run_on_windows_of_the_grid(
         np.testing.assert_allclose(
             wide.s2.chunk(chunks).contrast.embed(model, precision="32").values, reference, atol=1e-4
         )
+    # A mean of unit vectors is none: windows are blended before they are projected.
+    joint = wide.s2.contrast.embed(model, space="joint", precision="32")
+    np.testing.assert_allclose((joint**2).sum("feature"), 1, atol=1e-5)
 
 
 def test_invalid_in_is_nan_out_with_the_fraction_beside(untrained: xc.Model) -> None:

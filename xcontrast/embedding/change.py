@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.embedding.composites import TIMES, before_after
-from xcontrast.embedding.facts import identify
+from xcontrast.embedding.facts import SHARED, identify
 from xcontrast.errors import DataError, problem
 
 __all__ = ["change"]
@@ -80,7 +80,7 @@ def change(
 def _two_sensors(embedding: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     arrays = [array for array in embedding.data_vars.values() if "feature" in array.dims]
     spaces = {array.attrs.get("space") for array in arrays}
-    if len(arrays) != 2 or spaces != {"joint"}:
+    if len(arrays) != 2 or len(spaces) > 1 or not spaces <= set(SHARED):
         raise DataError(
             problem(
                 expected="the embeddings of two sensors in the space 'joint'",

@@ -60,16 +60,22 @@ class EmbedKernel:
             image, start = _cut_to_scene(image, window, network.deepest)
         values = network.prepare(image)
         if self.tile is None:
-            return self._features(values, start, (rows, cols), network)[0]
-        blended = blend_windows(
-            values,
-            lambda x: self._features(x, (0, 0), (x.shape[2] // self.stride,) * 2, network),
-            stride=self.stride,
-            cells=(rows, cols),
-            step=self.tile,
-            overlap=2 * window.halo - self.tile,
-        )
-        return blended.permute(2, 0, 1)
+            features = self._features(values, start, (rows, cols), network)[0]
+        else:
+            features = blend_windows(
+                values,
+                lambda x: self._features(x, (0, 0), (x.shape[2] // self.stride,) * 2, network),
+                stride=self.stride,
+                cells=(rows, cols),
+                step=self.tile,
+                overlap=2 * window.halo - self.tile,
+            ).permute(2, 0, 1)
+        if self.space == "encoder":
+            return features
+        # After blending: a mean of unit vectors is no unit vector.
+        cells = features.permute(1, 2, 0)
+        projected = network.project(cells.flatten(0, 1), self.space)
+        return projected.reshape(rows, cols, -1).permute(2, 0, 1)
 
     def _features(
         self, values: Tensor, start: tuple[int, int], shape: tuple[int, int], network: Network
@@ -79,14 +85,7 @@ class EmbedKernel:
         from xcontrast.nn.dense import dense_features
 
         maps = network.encoder(values.contiguous(memory_format=torch.channels_last))
-        features = dense_features(
-            maps, network.levels, stride=self.stride, start=start, shape=shape
-        )
-        if self.space == "encoder":
-            return features
-        cells = features.permute(0, 2, 3, 1)
-        projected = network.project(cells.flatten(0, 2), self.space)
-        return projected.reshape(*cells.shape[:3], -1).permute(0, 3, 1, 2)
+        return dense_features(maps, network.levels, stride=self.stride, start=start, shape=shape)
 
 
 def _cut_to_scene(image: Tensor, window: Window, deepest: int) -> tuple[Tensor, tuple[int, int]]:
