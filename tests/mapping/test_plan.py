@@ -225,3 +225,22 @@ def test_on_a_cluster_a_killed_worker_costs_nothing(
     assert report.done == 27
     direct = wide.s1.contrast.embed(untrained).compute()
     xr.testing.assert_allclose(plan.open().s1.compute(), direct, atol=1e-5)
+
+
+def test_an_interruption_does_not_wait_for_the_tiles_to_come(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    plan = xc.plan_map(
+        cube=wide, model=untrained, sensor="s1", store=tmp_path / "e.zarr", probe=False
+    )
+
+    def interrupt(future: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xcontrast.mapping.running._fault_of", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            plan.run(progress=False)
+    assert 0 < len(plan.pending()) < 27
+    assert plan.run(progress=False).complete

@@ -15,6 +15,7 @@ import xarray as xr
 from xcontrast.cubes.cube import open_cube
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
+from xcontrast.embedding.blending import OVERLAP
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
 from xcontrast.embedding.kernel import EmbedKernel
@@ -181,6 +182,7 @@ def plan_map(
     stated = {
         "model": model.digest, "sensor": name, "space": kept, "stride": emb.attrs["stride"],
         "head": None if head is None else head.digest, "event": event,
+        "crs": _name_crs(emb),
         "first": [float(emb[d][0]) for d in ("y", "x") if d in emb.coords],
         "times": [str(t) for d in emb.dims if d in (f"{name}_time", "date") for t in emb[d].values],
     }  # fmt: skip
@@ -197,6 +199,13 @@ def plan_map(
     regions = RegionStore.open(lazy, Path(store), steps=steps, stated=stated)
     rate = _probe(model, name, kept, int(stated["stride"])) if probe else 0.0
     return MapPlan(lazy, cube, regions, rate, work)
+
+
+def _name_crs(embedding: xr.DataArray) -> str | None:
+    import odc.geo.xr  # noqa: F401  (registers .odc)
+
+    crs = embedding.odc.crs if "spatial_ref" in embedding.coords else None
+    return None if crs is None else str(crs)
 
 
 def _choose_sensor(model: Model, head: Head | None, sensor: str | None) -> str:
@@ -246,7 +255,7 @@ def _open(
 
 def _count_work(array: xr.DataArray, model: Model, block: int) -> float:
     """Count the pixels that are encoded, halos included."""
-    halo = model.card.halo or 0
+    halo = model.card.halo if model.card.halo is not None else OVERLAP // 2
     spans = []
     for dim in ("y", "x"):
         n = array.sizes[dim]

@@ -99,12 +99,16 @@ def _make_all(
 ) -> Iterator[tuple[Region, str | None]]:
     """Make tiles, and give each with its fault or None as it ends."""
     if client is None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
             futures: dict[Any, Region] = {
                 pool.submit(make_tile, lazy, store, region): region for region in regions
             }
             for future in as_completed(futures):
                 yield futures[future], _fault_of(future)
+        finally:
+            # Ctrl-C waits for the tiles at work, not for those that were to come.
+            pool.shutdown(cancel_futures=True)
         return
     from distributed import as_completed as as_they_come
 
