@@ -21,6 +21,8 @@ from xcontrast.embedding.change import change as change
 from xcontrast.embedding.clusters import cluster as cluster
 from xcontrast.embedding.composites import before_after as before_after
 from xcontrast.embedding.embed import embed as embed
+from xcontrast.embedding.packing import pack as pack
+from xcontrast.embedding.packing import unpack as unpack
 from xcontrast.embedding.seams import seam_score as seam_score
 from xcontrast.embedding.similarity import similar as similar
 from xcontrast.heads.head import Head as Head

@@ -14,6 +14,7 @@ from xcontrast.embedding.change import change
 from xcontrast.embedding.clusters import cluster
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
+from xcontrast.embedding.packing import pack, unpack
 from xcontrast.embedding.seams import seam_score
 from xcontrast.embedding.similarity import similar
 from xcontrast.heads.head import fit
@@ -66,6 +67,7 @@ class DatasetContrast:
     embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
     before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]
     change = delegate(change)
+    unpack = delegate(unpack)
     fit = delegate(fit)
     predict = delegate(predict)
     plot = delegate(plot)
@@ -83,6 +85,7 @@ class DataArrayContrast:
     change = delegate(change)
     similar = delegate(similar)
     cluster = delegate(cluster)
+    pack = delegate(pack)
     seam_score = delegate(seam_score)
     fit = delegate(fit)
     predict = delegate(predict)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError
@@ -66,3 +71,40 @@ def test_a_dataset_gives_a_dataset() -> None:
 def test_what_cannot_be_split(change, event: str | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
         xc.before_after(change(series()), event=event)
+
+
+@pytest.mark.parametrize(
+    ("compose", "reference"),
+    [
+        (lambda e: e.mean("s2_time"), np.nanmean),
+        (lambda e: e.median("s2_time"), np.nanmedian),
+        (
+            lambda e: e.groupby("s2_time.season").mean().sel(season="MAM"),
+            lambda v: np.nanmean(v, 0),
+        ),
+        (lambda e: e.resample(s2_time="YS").mean().isel(s2_time=0), np.nanmean),
+    ],
+)
+def test_xarrays_own_composites_stay_lazy_and_skip_the_invalid(
+    untrained: xc.Model,
+    no_compute: None,
+    compose: Callable[[xr.DataArray], xr.DataArray],
+    reference: Callable[..., np.ndarray],
+) -> None:
+    cube = planted_cube(64, n_times=4)
+    cube["s2"].values[1, :, :16] = np.nan
+    cube["s2"].values[:, :, -8:, -8:] = np.nan
+    emb = cube.s2.chunk(y=20, s2_time=1).contrast.embed(untrained)
+    assert set(emb["s2_time.season"].values) == {"MAM"}
+    composite = compose(emb)
+    assert composite.chunks
+    assert composite.attrs["model_digest"] == untrained.digest
+    assert composite.odc.geobox == emb.odc.geobox
+    with dask.config.set(scheduler="threads"):
+        values = emb.values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            expected = reference(values, axis=0)
+        np.testing.assert_allclose(composite.values, expected, rtol=1e-4, atol=1e-5)
+    assert np.isnan(expected[:, -1, -1]).all()
+    assert np.isfinite(expected[:, 0, 0]).all()

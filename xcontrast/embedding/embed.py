@@ -9,8 +9,10 @@ import xarray as xr
 
 from xcontrast.blocks import map_blocks_with_halo
 from xcontrast.embedding.blending import OVERLAP, STEP, halo_of_windows
+from xcontrast.embedding.inputs import check_model, check_stride, select_bands, sensor_of
 from xcontrast.embedding.kernel import EmbedKernel, count_valid
-from xcontrast.errors import DataError, ModelError, problem
+from xcontrast.embedding.pooling import PoolKernel, pool_images
+from xcontrast.errors import DataError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.model import Model
 from xcontrast.sensors import SENSORS, Sensor
@@ -28,6 +30,7 @@ BLOCK_STEP = 256
 """Pixels: block sides are multiples of it."""
 BLOCK_BYTES = 320e6
 """Of the features of a block, at most."""
+VALID = {"long_name": "valid share"}
 LARGE = 100e9
 """Bytes from which building an embedding warns."""
 
@@ -39,6 +42,7 @@ def embed(
     space: Literal["encoder", "joint", "invariant", "season", "artificial"] = "encoder",
     stride: int | None = None,
     min_valid: float = 0.5,
+    pool: bool = False,
     precision: Literal["auto", "32", "bf16"] = "auto",
     device: str = "auto",
 ) -> T:
@@ -67,6 +71,9 @@ def embed(
         brought to this grid and concatenated.
     min_valid : float, default 0.5
         A cell is NaN when a smaller share of its pixels is valid in all bands.
+    pool : bool, default False
+        One vector for each image instead of one for each cell, pooled as in training: for chips
+        and collections, of 2,048 px a side at most. `stride` has no meaning then.
     precision : {"auto", "32", "bf16"}, default "auto"
         Of the encoder; auto is bfloat16 where the device that computes has units for it, float32
         elsewhere. Features are float32 either way; bfloat16 changes them by about half a percent.
@@ -76,9 +83,10 @@ def embed(
     Returns
     -------
     Dataset or DataArray
-        As given: ``embedding (…, feature, y, x)`` float32, or a Dataset with one variable a
-        sensor; dask-backed. The coord ``valid_fraction (…, y, x)`` says how much of each cell is
-        valid. attrs name the model's digest, the sensor, space and stride.
+        As given: ``embedding (…, feature, y, x)`` float32, or ``(…, feature)`` if pooled, or a
+        Dataset with one variable a sensor; dask-backed. The coord ``valid_fraction (…, y, x)``
+        says how much of each cell is valid. attrs name the model's digest, the sensor, space and
+        stride.
 
     Raises
     ------
@@ -93,9 +101,9 @@ def embed(
     UserWarning
         If the result would be larger than 100 GB.
     """
-    options = (space, stride, min_valid, precision, device)
+    options = (space, stride, min_valid, pool, precision, device)
     if isinstance(obj, xr.DataArray):
-        return _embed_array(obj, model, _sensor_of(obj), *options)
+        return _embed_array(obj, model, sensor_of(obj), *options)
     names = [s for s in SENSORS if s.name in obj.data_vars]
     if not names:
         raise DataError(
@@ -113,19 +121,6 @@ def embed(
     return xr.Dataset(renamed, attrs=obj.attrs)
 
 
-def _sensor_of(array: xr.DataArray) -> Sensor:
-    for sensor in SENSORS:
-        if sensor.band in array.dims:
-            return sensor
-    raise DataError(
-        problem(
-            expected="a DataArray with the dim 's1_band' or 's2_band'",
-            received=f"dims {array.dims}",
-            do="make the cube with xc.as_cube and take its 's1' or 's2'",
-        )
-    )
-
-
 def _embed_array(
     array: xr.DataArray,
     model: Model,
@@ -133,42 +128,63 @@ def _embed_array(
     space: str,
     stride: int | None,
     min_valid: float,
+    pool: bool,
     precision: str,
     device: str,
 ) -> xr.DataArray:
-    _check_model(model, sensor, space)
+    check_model(model, sensor, space)
     card = model.card
-    step = _check_stride(stride, card.out_stride)
-    selected = _select_bands(array, model, sensor)
-    lead = selected.dims[:-3]
-    tile = None if card.halo is not None else STEP
-    halo = card.halo if card.halo is not None else halo_of_windows(STEP, OVERLAP)
+    step = check_stride(stride, card.out_stride)
+    selected = select_bands(array, model, sensor)
     n_features = card.n_features
     if space != "encoder" and card.projector is not None:
         n_features = card.projector.n_projected
-    kernel = EmbedKernel(
-        str(model.path.resolve()), model.digest, sensor.name, space, step, device, precision,
-        min_valid, tile,
+    network = (
+        str(model.path.resolve()), model.digest, sensor.name, space, device, precision, min_valid
     )  # fmt: skip
-    block = _choose_block(n_features, step)
-    source = _as_dask(selected, block)
-    values = _map(source, kernel, block=block, halo=halo, stride=step, n_out=n_features)
-    share = _map(source, count_valid, block=block, halo=0, stride=step, n_out=None)
-    _warn_of_size(values)
-    coords = _coords(selected, sensor, lead) | zoom_out(selected, step)
-    coords["valid_fraction"] = ((*lead, "y", "x"), share, {"long_name": "valid share of a cell"})
-    attrs = {
+    attrs: dict[str, Any] = {
         "long_name": f"{sensor.title} embedding, {space} space",
         "sensor": sensor.name,
         "space": space,
-        "stride": step,
         "precision": precision,
         "model_digest": model.digest,
         "model_method": card.method,
         "model_encoder": card.encoder,
         "xcontrast": card.xcontrast,
     }
-    return xr.DataArray(values, coords, (*lead, "feature", "y", "x"), "embedding", attrs)
+    if pool:
+        result = _pool(selected, PoolKernel(*network), sensor, n_features)
+        return result.assign_attrs({**attrs, "pooled": 1})
+    tile = None if card.halo is not None else STEP
+    halo = card.halo if card.halo is not None else halo_of_windows(STEP, OVERLAP)
+    kernel = EmbedKernel(*network, step, tile)
+    result = _map_cells(selected, kernel, sensor, n_features, halo)
+    return result.assign_attrs({**attrs, "stride": step})
+
+
+def _pool(
+    selected: xr.DataArray, kernel: PoolKernel, sensor: Sensor, n_features: int
+) -> xr.DataArray:
+    lead = selected.dims[:-3]
+    images = selected.drop_vars(list(selected.coords))
+    values = pool_images(images, kernel, n_features=n_features)
+    share = images.notnull().all(sensor.band).mean(("y", "x"), dtype="float32")
+    coords = _coords(selected, sensor, lead) | {"valid_fraction": share.assign_attrs(VALID)}
+    return values.assign_coords(coords).rename("embedding")
+
+
+def _map_cells(
+    selected: xr.DataArray, kernel: EmbedKernel, sensor: Sensor, n_features: int, halo: int
+) -> xr.DataArray:
+    lead, step = selected.dims[:-3], kernel.stride
+    block = _choose_block(n_features, step)
+    source = _as_dask(selected, block)
+    values = _map(source, kernel, block=block, halo=halo, stride=step, n_out=n_features)
+    share = _map(source, count_valid, block=block, halo=0, stride=step, n_out=None)
+    _warn_of_size(values)
+    coords = _coords(selected, sensor, lead) | zoom_out(selected, step)
+    coords["valid_fraction"] = ((*lead, "y", "x"), share, VALID)
+    return xr.DataArray(values, coords, (*lead, "feature", "y", "x"), "embedding")
 
 
 def _choose_block(n_features: int, stride: int) -> int:
@@ -208,78 +224,6 @@ def _coords(array: xr.DataArray, sensor: Sensor, lead: tuple[Hashable, ...]) -> 
         for name, coord in array.coords.items()
         if name not in (sensor.band, "y", "x", "spatial_ref") and set(coord.dims) <= set(lead)
     }
-
-
-def _check_model(model: Model, sensor: Sensor, space: str) -> None:
-    if sensor.name not in model.sensors:
-        raise ModelError(
-            problem(
-                expected=f"a model with an encoder for {sensor.title}",
-                received=f"one for {', '.join(model.sensors)}",
-                do="embed only the sensor that it has, or pretrain on both",
-            )
-        )
-    if space not in model.card.spaces:
-        raise ModelError(
-            problem(
-                expected=f"a space of this model: {', '.join(model.card.spaces)}",
-                received=repr(space),
-                do="leave `space` out for the sensor's own features",
-            )
-        )
-
-
-def _check_stride(stride: int | None, deepest: int) -> int:
-    step = min(4, deepest) if stride is None else stride
-    if step < 1 or step > deepest or step & (step - 1):
-        raise DataError(
-            problem(
-                expected=f"a stride that is a power of two, 1 to {deepest} px",
-                received=str(stride),
-                do="leave it out for 4 px, or use 1 for every pixel",
-            )
-        )
-    return step
-
-
-def _select_bands(array: xr.DataArray, model: Model, sensor: Sensor) -> xr.DataArray:
-    card = model.card.sensors[sensor.name]
-    if array.dims[-3:] != (sensor.band, "y", "x"):
-        raise DataError(
-            problem(
-                expected=f"dims ending in ({sensor.band}, y, x)",
-                received=str(array.dims),
-                do=f"call .transpose(..., '{sensor.band}', 'y', 'x')",
-            )
-        )
-    if array.dtype.kind != "f":
-        raise DataError(
-            problem(
-                expected=f"{sensor.title} as floats in physical units, NaN where invalid",
-                received=str(array.dtype),
-                do="make the cube with xc.as_cube, which takes integers with their scale",
-            )
-        )
-    present = [str(band) for band in array[sensor.band].values]
-    missing = [band for band in card.bands if band not in present]
-    if missing:
-        raise DataError(
-            problem(
-                expected=f"the {sensor.title} bands that the model knows: {', '.join(card.bands)}",
-                received=f"{', '.join(present)}, without {', '.join(missing)}",
-                do="load those bands, or pretrain a model on the bands that there are",
-            )
-        )
-    units = str(array.attrs.get("units", "unknown"))
-    if units != card.units:
-        raise DataError(
-            problem(
-                expected=f"{sensor.title} in {card.units!r}, as the model was trained on",
-                received=f"attrs['units'] of {units!r}",
-                do="make the cube with xc.open_cube or xc.as_cube, which set the units",
-            )
-        )
-    return array.isel({sensor.band: [present.index(band) for band in card.bands]})
 
 
 def _warn_of_size(values: Any) -> None:

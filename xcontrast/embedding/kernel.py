@@ -18,21 +18,31 @@ from xcontrast.model import Network, load_network
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EmbedKernel", "count_valid"]
+__all__ = ["EmbedKernel", "NetworkKernel", "count_valid"]
 
 
 @dataclass(frozen=True)
-class EmbedKernel:
-    """Embed windows with one sensor's network."""
+class NetworkKernel:
+    """What names one sensor's network, and how it is run."""
 
     path: str
     digest: str
     sensor: str
     space: str
-    stride: int
     device: str
     precision: str
     min_valid: float
+
+    def load(self) -> Network:
+        """Give the network, loaded once a process."""
+        return load_network(self.path, self.digest, self.sensor, self.device, self.precision)
+
+
+@dataclass(frozen=True)
+class EmbedKernel(NetworkKernel):
+    """Embed windows with one sensor's network."""
+
+    stride: int
     tile: int | None
     """Step of the windows of a network that sees the whole image; None for a local one."""
 
@@ -40,7 +50,7 @@ class EmbedKernel:
         """Embed ``(…, C, rows, cols)`` to ``(…, F, *window.cells)``."""
         import torch
 
-        network = load_network(self.path, self.digest, self.sensor, self.device, self.precision)
+        network = self.load()
         images = values.reshape(-1, *values.shape[-3:])
         # One at a time: a network uses all cores or the GPU, and other threads read meanwhile.
         with network.lock, torch.inference_mode():

@@ -274,7 +274,7 @@ def _probe(model: Model, sensor: str, space: str, stride: int) -> float:
     noise = np.array(card.mean)[:, None, None] + rng.normal(size=(len(card.bands), PROBE, PROBE))
     window = Window((0, PROBE), (0, PROBE), (PROBE, PROBE), 0, stride)
     kernel = EmbedKernel(
-        str(model.path.resolve()), model.digest, sensor, space, stride, "auto", "auto", 0.0, None
+        str(model.path.resolve()), model.digest, sensor, space, "auto", "auto", 0.0, stride, None
     )
     values = noise.astype(np.float32)
     kernel(window, values)

@@ -49,25 +49,35 @@ class Network:
         """Where the weights are."""
         return next(self.encoder.parameters()).device
 
-    def prepare(self, image: Tensor) -> Tensor:
-        """Scale (C, H, W) in the sensor's units, NaN where invalid: (1, C, H, W) to encode.
+    def prepare(self, images: Tensor) -> Tensor:
+        """Scale images in the sensor's units, NaN where invalid, to encode.
 
         In strips, so that what lies between the two is not written to memory and read again.
+
+        Parameters
+        ----------
+        images : Tensor (B, C, H, W) or (C, H, W), float32
+
+        Returns
+        -------
+        Tensor (B, C, H, W)
+            In the encoder's precision, on its device, channels last in memory.
         """
         import torch
 
         weight = next(self.encoder.parameters())
+        images = images.reshape(-1, *images.shape[-3:])
         result = torch.empty(
-            (1, *image.shape),
+            images.shape,
             dtype=weight.dtype,
             device=weight.device,
             memory_format=torch.channels_last,
         )
-        n_bands, height, width = image.shape
+        height, line = images.shape[2], images.numel() // images.shape[2]
         on_cpu = weight.device.type == "cpu"
-        step = max(1, STRIP // (n_bands * width)) if on_cpu else height
+        step = max(1, STRIP // line) if on_cpu else height
         for first in range(0, height, step):
-            part = image[None, :, first : first + step].to(weight.device)
+            part = images[:, :, first : first + step].to(weight.device)
             seen = torch.isfinite(part.sum(1, keepdim=True))
             result[:, :, first : first + step] = self.normalise(torch.nan_to_num(part), seen)
         return result

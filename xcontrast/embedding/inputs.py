@@ -1,0 +1,100 @@
+"""Whether what is given fits a model, and its bands in the model's order."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from xcontrast.errors import DataError, ModelError, problem
+from xcontrast.model import Model
+from xcontrast.sensors import SENSORS, Sensor
+
+__all__ = ["check_model", "check_stride", "select_bands", "sensor_of"]
+
+
+def sensor_of(array: xr.DataArray) -> Sensor:
+    """Tell by its dims which sensor an array is of."""
+    for sensor in SENSORS:
+        if sensor.band in array.dims:
+            return sensor
+    raise DataError(
+        problem(
+            expected="a DataArray with the dim 's1_band' or 's2_band'",
+            received=f"dims {array.dims}",
+            do="make the cube with xc.as_cube and take its 's1' or 's2'",
+        )
+    )
+
+
+def check_model(model: Model, sensor: Sensor, space: str) -> None:
+    """Refuse a sensor or space that a model lacks."""
+    if sensor.name not in model.sensors:
+        raise ModelError(
+            problem(
+                expected=f"a model with an encoder for {sensor.title}",
+                received=f"one for {', '.join(model.sensors)}",
+                do="embed only the sensor that it has, or pretrain on both",
+            )
+        )
+    if space not in model.card.spaces:
+        raise ModelError(
+            problem(
+                expected=f"a space of this model: {', '.join(model.card.spaces)}",
+                received=repr(space),
+                do="leave `space` out for the sensor's own features",
+            )
+        )
+
+
+def check_stride(stride: int | None, deepest: int) -> int:
+    """Give the stride, 4 px by default; it is a power of two, up to the deepest level's."""
+    step = min(4, deepest) if stride is None else stride
+    if step < 1 or step > deepest or step & (step - 1):
+        raise DataError(
+            problem(
+                expected=f"a stride that is a power of two, 1 to {deepest} px",
+                received=str(stride),
+                do="leave it out for 4 px, or use 1 for every pixel",
+            )
+        )
+    return step
+
+
+def select_bands(array: xr.DataArray, model: Model, sensor: Sensor) -> xr.DataArray:
+    """Give the bands that a model knows, in its order, having checked dims, type and units."""
+    card = model.card.sensors[sensor.name]
+    if array.dims[-3:] != (sensor.band, "y", "x"):
+        raise DataError(
+            problem(
+                expected=f"dims ending in ({sensor.band}, y, x)",
+                received=str(array.dims),
+                do=f"call .transpose(..., '{sensor.band}', 'y', 'x')",
+            )
+        )
+    if array.dtype.kind != "f":
+        raise DataError(
+            problem(
+                expected=f"{sensor.title} as floats in physical units, NaN where invalid",
+                received=str(array.dtype),
+                do="make the cube with xc.as_cube, which takes integers with their scale",
+            )
+        )
+    present = [str(band) for band in array[sensor.band].values]
+    missing = [band for band in card.bands if band not in present]
+    if missing:
+        raise DataError(
+            problem(
+                expected=f"the {sensor.title} bands that the model knows: {', '.join(card.bands)}",
+                received=f"{', '.join(present)}, without {', '.join(missing)}",
+                do="load those bands, or pretrain a model on the bands that there are",
+            )
+        )
+    units = str(array.attrs.get("units", "unknown"))
+    if units != card.units:
+        raise DataError(
+            problem(
+                expected=f"{sensor.title} in {card.units!r}, as the model was trained on",
+                received=f"attrs['units'] of {units!r}",
+                do="make the cube with xc.open_cube or xc.as_cube, which set the units",
+            )
+        )
+    return array.isel({sensor.band: [present.index(band) for band in card.bands]})
