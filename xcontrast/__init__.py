@@ -40,6 +40,7 @@ from xcontrast.mapping.plan import plan_map as plan_map
 from xcontrast.model import Model as Model
 from xcontrast.model import import_weights as import_weights
 from xcontrast.model import load_model as load_model
+from xcontrast.model import share as share
 from xcontrast.nn.augmentation import Augmentation as Augmentation
 from xcontrast.plotting import plot as plot
 from xcontrast.sampling.chips import Chips as Chips

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from xcontrast.errors import ModelError, problem
 
 __all__ = [
     "cache_root",
+    "cached_folder",
     "claim_folder",
     "copy_folder",
+    "pack_folder",
     "publish_folder",
     "read_folder",
     "stage_folder",
+    "unpack_folder",
 ]
 
 WEIGHTS = "weights.safetensors"
@@ -29,11 +33,24 @@ CARD = "card.json"
 
 def cache_root() -> Path:
     """Give the folder for models that were given none; ``XCONTRAST_CACHE`` moves it."""
-    from platformdirs import user_cache_path
-
-    root = Path(os.environ.get("XCONTRAST_CACHE") or user_cache_path("xcontrast")) / "models"
+    root = _find_cache()
     root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+def cached_folder(digest: str) -> Path:
+    """Give the place in the cache of what has a digest; nothing is made.
+
+    Parameters
+    ----------
+    digest : str
+        Of a model.
+
+    Returns
+    -------
+    Path
+    """
+    return _find_cache() / digest
 
 
 def claim_folder(path: str | os.PathLike[str], *, but: Collection[str] = ()) -> Path:
@@ -139,6 +156,42 @@ def copy_folder(source: Path, target: Path) -> None:
     _rename(partial, target)
 
 
+def pack_folder(folder: Path) -> dict[str, bytes]:
+    """Read the files that make a folder what it is.
+
+    Parameters
+    ----------
+    folder : Path
+        As :func:`read_folder` takes it.
+
+    Returns
+    -------
+    dict of str to bytes
+        By file name, the card last: without it the rest is no whole folder.
+    """
+    return {name: (folder / name).read_bytes() for name in (WEIGHTS, CARD)}
+
+
+def unpack_folder(files: Mapping[str, bytes], target: Path) -> None:
+    """Write a folder; several processes may write the same one at once, over a damaged one too.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        From :func:`pack_folder`.
+    target : Path
+        What it shall be; may exist.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", suffix=".partial", dir=target.parent) as partial:
+        for name, content in files.items():
+            (Path(partial) / name).write_bytes(content)
+        # Files, not the folder: a file takes the place of another in one step, so that nobody
+        # finds nothing where a whole folder was a moment before.
+        for name in files:
+            (Path(partial) / name).replace(target / name)
+
+
 def read_folder(folder: Path, *, form: str, version: int) -> dict[str, Any]:
     """Read and check the card of a folder that xcontrast wrote.
 
@@ -187,6 +240,12 @@ def read_folder(folder: Path, *, form: str, version: int) -> dict[str, Any]:
     if facts.get("digest") != _digest(facts):
         raise _damaged(folder, "a card that does not match its digest")
     return facts
+
+
+def _find_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("XCONTRAST_CACHE") or user_cache_path("xcontrast")) / "models"
 
 
 def _rename(partial: Path, target: Path) -> None:

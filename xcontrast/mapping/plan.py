@@ -23,7 +23,7 @@ from xcontrast.errors import DataError, problem
 from xcontrast.heads.head import Head
 from xcontrast.heads.maps import predict
 from xcontrast.mapping.running import MapReport, run_tiles
-from xcontrast.model import Model
+from xcontrast.model import Model, share
 from xcontrast.regions import Region, RegionStore
 from xcontrast.sensors import SENSORS
 
@@ -53,6 +53,8 @@ class MapPlan:
     """Pixels a second that this machine encodes, by a probe; 0 where it was not asked for."""
     work: float
     """Pixels that are encoded, of all tiles, halos included."""
+    model: Model = field(repr=False)
+    """Whose embeddings they are."""
 
     def pending(self) -> list[Region]:
         """Give the tiles that are not done."""
@@ -67,14 +69,22 @@ class MapPlan:
         Parameters
         ----------
         client : distributed.Client, optional
-            The cluster; by default this process, with dask's threads.
+            The cluster, whose workers get the model by :func:`share`; by default this process,
+            with dask's threads.
         progress : bool, default True
             Show a bar.
 
         Returns
         -------
         MapReport
+
+        Raises
+        ------
+        ModelError
+            If the model's folder is gone, or a worker can keep no copy of it.
         """
+        if client is not None:
+            share(self.model, client)
         return run_tiles(self.lazy, self.store, client=client, progress=progress)
 
     def open(self) -> xr.Dataset:
@@ -198,7 +208,7 @@ def plan_map(
     steps |= {d: min(side, lazy.sizes[d]) for d in ("y", "x")}
     regions = RegionStore.open(lazy, Path(store), steps=steps, stated=stated)
     rate = _probe(model, name, kept, int(stated["stride"])) if probe else 0.0
-    return MapPlan(lazy, cube, regions, rate, work)
+    return MapPlan(lazy, cube, regions, rate, work, model)
 
 
 def _name_crs(embedding: xr.DataArray) -> str | None:

@@ -10,6 +10,7 @@ from xcontrast.model.card import Card, ProjectorCard, SensorCard
 from xcontrast.model.folder import Model, load_model, write_model
 from xcontrast.model.importing import import_weights
 from xcontrast.model.network import Network, build_encoder, load_network
+from xcontrast.model.sharing import share
 
 __all__ = [
     "Card",
@@ -21,5 +22,6 @@ __all__ = [
     "import_weights",
     "load_model",
     "load_network",
+    "share",
     "write_model",
 ]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from xcontrast.errors import ModelError, problem
 from xcontrast.model.card import Card
-from xcontrast.model.folder import load_model
+from xcontrast.model.sharing import find_model
 
 if TYPE_CHECKING:
     import torch
@@ -145,9 +144,9 @@ def load_network(
     Parameters
     ----------
     path : str
-        The model folder.
+        The model folder; where it is not that of the digest, this process's cache is looked in.
     digest : str
-        Must be the folder's own.
+        Of the model.
     sensor : str
         ``"s1"`` or ``"s2"``.
     device : str
@@ -162,7 +161,7 @@ def load_network(
     Raises
     ------
     ModelError
-        If the folder is missing here or holds another model.
+        If the model is neither at its path nor in the cache here, see :func:`share`.
     """
     import torch
 
@@ -184,15 +183,7 @@ def _read_network(path: str, digest: str, sensor: str, device: str, precision: s
 
     from xcontrast.nn.folding import fold_batch_norms
 
-    model = load_model(path)
-    if model.digest != digest:
-        raise ModelError(
-            problem(
-                expected=f"model {digest} in {path}",
-                received=f"model {model.digest}",
-                do="embed again with the model that is there now",
-            )
-        )
+    model = find_model(path, digest)
     card = model.card
     state = load_file(model.path / "weights.safetensors")
     encoder = build_encoder(card, sensor)
