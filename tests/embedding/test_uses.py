@@ -174,3 +174,17 @@ def test_seams_are_seen_and_smooth_ground_has_none() -> None:
     assert (smooth + tiles).compute().contrast.seam_score(every=32) > 1.5
     with pytest.raises(DataError, match=r"several blocks.*give `every`"):
         smooth.compute().contrast.seam_score()
+
+
+def test_the_cells_of_the_encoder_are_no_seams() -> None:
+    # Levels of 4 cells side by side: every fourth step is larger, at borders and elsewhere.
+    rng = np.random.default_rng(0)
+    coarse = np.kron(rng.normal(size=(8, 32, 32)), np.ones((4, 4)))
+    fine = coarse + 0.1 * rng.normal(size=coarse.shape)
+    emb = xr.DataArray(fine, dims=("feature", "y", "x")).chunk(y=32, x=32)
+    assert emb.contrast.seam_score() > 2
+    emb.attrs |= {"stride": 4, "encoder_stride": 16}
+    assert emb.contrast.seam_score() == pytest.approx(1, abs=0.05)
+    shifted = emb + np.kron(rng.normal(size=(4, 4)), np.ones((32, 32)))
+    shifted.attrs = emb.attrs
+    assert shifted.contrast.seam_score() > 1.2

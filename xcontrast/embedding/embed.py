@@ -86,7 +86,7 @@ def embed(
         As given: ``embedding (…, feature, y, x)`` float32, or ``(…, feature)`` if pooled, or a
         Dataset with one variable a sensor; dask-backed. The coord ``valid_fraction (…, y, x)``
         says how much of each cell is valid. attrs name the model's digest, the sensor, space and
-        stride.
+        stride, and the encoder's own.
 
     Raises
     ------
@@ -158,8 +158,9 @@ def _embed_array(
     tile = None if card.halo is not None else STEP
     halo = card.halo if card.halo is not None else halo_of_windows(STEP, OVERLAP)
     kernel = EmbedKernel(*network, step, tile)
+    deepest = max(level.stride for level in card.geometry())
     result = _map_cells(selected, kernel, sensor, n_features, halo)
-    return result.assign_attrs({**attrs, "stride": step})
+    return result.assign_attrs({**attrs, "stride": step, "encoder_stride": deepest})
 
 
 def _pool(

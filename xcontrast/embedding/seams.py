@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
@@ -14,6 +17,10 @@ __all__ = ["seam_score"]
 
 def seam_score(embedding: xr.DataArray, *, every: int | None = None) -> float:
     """Compare the steps between neighbouring cells across borders with those elsewhere.
+
+    Cells of an encoder's deepest level are wider than those of the embedding: whether a step
+    leads from one into another or stays within makes it larger or smaller, borders or not. So
+    each step across a border is compared with those that lie alike in the encoder's own cells.
 
     Parameters
     ----------
@@ -43,7 +50,6 @@ def seam_score(embedding: xr.DataArray, *, every: int | None = None) -> float:
     >>> seam_score(xr.DataArray(slope + tiles, dims=("y", "x")), every=8) > 2
     True
     """
-    across, inside = [], []
     profiles = {
         dim: [d for d in embedding.dims if d != dim] for dim in ("y", "x") if dim in embedding.dims
     }
@@ -53,23 +59,36 @@ def seam_score(embedding: xr.DataArray, *, every: int | None = None) -> float:
             for dim, others in profiles.items()
         }
     ).compute()
-    for dim in profiles:
-        values = steps[dim].values
-        border = np.zeros(len(values), bool)
-        border[_find_borders(embedding, dim, every)] = True
-        known = np.isfinite(values)
-        across.append(values[border & known])
-        inside.append(values[~border & known])
-    crossed, normal = np.concatenate(across), np.concatenate(inside)
-    if not len(crossed) or not len(normal):
+    strides = (int(embedding.attrs.get(key, 1)) for key in ("encoder_stride", "stride"))
+    period = max(1, next(strides) // next(strides))
+    pairs = [
+        pair
+        for dim in profiles
+        for pair in _compare(steps[dim].values, _find_borders(embedding, dim, every), period)
+    ]
+    if not pairs:
         raise DataError(
             problem(
                 expected="an embedding of several blocks, with valid cells",
-                received=f"{len(crossed)} borders and {len(normal)} steps elsewhere",
+                received="no border with a valid step across and one that lies alike elsewhere",
                 do="give `every`, the cells between borders, or a larger embedding",
             )
         )
-    return float(crossed.mean() / normal.mean())
+    across, alike = np.array(pairs).mean(0)
+    return float(across / alike)
+
+
+def _compare(
+    steps: npt.NDArray[Any], borders: list[int], period: int
+) -> Iterator[tuple[float, float]]:
+    """Give each step across a border with the mean of those that lie alike elsewhere."""
+    inside = np.isfinite(steps)
+    inside[borders] = False
+    place = np.arange(len(steps)) % period
+    for border in borders:
+        alike = inside & (place == border % period)
+        if np.isfinite(steps[border]) and alike.any():
+            yield float(steps[border]), float(steps[alike].mean())
 
 
 def _find_borders(embedding: xr.DataArray, dim: str, every: int | None) -> list[int]:
