@@ -47,6 +47,7 @@ STEPS = {"s1_time": 1, "y": 16, "x": 16}
 def _fill(store: RegionStore, lazy: xr.Dataset) -> None:
     for region in store.pending():
         store.write(region, lazy.isel(region.indexers).compute())
+        store.mark(region)
 
 
 def test_what_was_written_by_regions_is_the_whole(tmp_path, no_compute: None) -> None:
@@ -95,6 +96,7 @@ def test_another_plan_is_refused_and_the_same_is_gone_on_with(tmp_path) -> None:
     store = RegionStore.open(lazy, path, steps=STEPS, stated={"model": "abc"})
     first = store.pending()[0]
     store.write(first, lazy.isel(first.indexers).compute())
+    store.mark(first)
     again = RegionStore.open(lazy, path, steps=STEPS, stated={"model": "abc"})
     assert len(again.pending()) == len(again) - 1
     with pytest.raises(SourceError, match=r"same plan.*begun with other model.*another path"):
@@ -129,6 +131,7 @@ lazy = _lazy()
 store = RegionStore.open(lazy, sys.argv[1], steps=STEPS, stated={})
 for region in store.pending()[int(sys.argv[3])::2]:
     store.write(region, lazy.isel(region.indexers).compute())
+    store.mark(region)
 """
 
 

@@ -58,6 +58,9 @@ Stride = Annotated[int | None, typer.Option(help="Pixels a cell; by default 4.")
 Scheduler = Annotated[
     str | None, typer.Option(help="Of a dask cluster, such as tcp://host:8786; else this machine.")
 ]
+Gaps = Annotated[
+    bool, typer.Option(help="Count tiles as done although files of them could not be read.")
+]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what it takes, and stop.")]
 
 
@@ -72,11 +75,12 @@ def embed(
     space: Annotated[str, typer.Option(help="As for xc.embed.")] = "encoder",
     stride: Stride = None,
     scheduler: Scheduler = None,
+    accept_gaps: Gaps = False,
     dry_run: Dry = False,
 ) -> None:
     """Embed a region into a store, tile by tile; run again, it goes on."""
     told = {"sensor": sensor, "space": space, "stride": stride, "source": source}
-    _run_plan(bbox, datetime, model, store, None, scheduler, dry_run, told)
+    _run_plan(bbox, datetime, model, store, None, scheduler, accept_gaps, dry_run, told)
 
 
 @app.command("map")
@@ -92,11 +96,12 @@ def make_map(
     source: SourceOf = None,
     stride: Stride = None,
     scheduler: Scheduler = None,
+    accept_gaps: Gaps = False,
     dry_run: Dry = False,
 ) -> None:
     """Map a region into a store, tile by tile; run again, it goes on."""
     told = {"event": event, "stride": stride, "source": source}
-    _run_plan(bbox, datetime, model, store, head, scheduler, dry_run, told)
+    _run_plan(bbox, datetime, model, store, head, scheduler, accept_gaps, dry_run, told)
 
 
 def _run_plan(
@@ -106,6 +111,7 @@ def _run_plan(
     store: Path,
     head: Path | None,
     scheduler: str | None,
+    accept_gaps: bool,
     dry_run: bool,
     told: dict[str, Any],
 ) -> None:
@@ -128,7 +134,7 @@ def _run_plan(
         from distributed import Client
 
         client = Client(scheduler)
-    report = plan.run(client)
+    report = plan.run(client, accept_gaps=accept_gaps)
     print(report)
     if not report.complete:
         raise typer.Exit(1)

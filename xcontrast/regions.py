@@ -134,7 +134,7 @@ class RegionStore:
         return [region for region in self if region.name not in done]
 
     def write(self, region: Region, values: xr.Dataset) -> None:
-        """Write the values of a region, then that it is done.
+        """Write the values of a region; :meth:`mark` it when they are all that it shall hold.
 
         Parameters
         ----------
@@ -147,6 +147,15 @@ class RegionStore:
         part = part.drop_vars([name for name in part.variables if name not in self.names])
         with _quiet():
             part.to_zarr(self.path, region=region.indexers, consolidated=False)
+
+    def mark(self, region: Region) -> None:
+        """Note that a region is done.
+
+        Parameters
+        ----------
+        region : Region
+            Which; its values have been written.
+        """
         self.marks.mkdir(exist_ok=True)
         (self.marks / region.name).touch()
 

@@ -89,3 +89,66 @@ def test_what_is_wrong_is_told_without_a_traceback(tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert "west,south,east,north" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def _find_file(catalog: Path, time: np.datetime64, band: str) -> Path:
+    day = str(time)[:10].replace("-", "")
+    (file,) = catalog.parent.glob(f"sentinel-1-rtc/*_{day}T*/{band}.tif")
+    return file
+
+
+def test_a_file_that_is_missing_leaves_gaps_until_it_is_there(
+    area: tuple[Path, str, xr.Dataset], model: xc.Model, tmp_path: Path
+) -> None:
+    catalog, box, _ = area
+    cube = xc.open_cube(
+        bbox=tuple(float(part) for part in box.split(",")),
+        datetime="2023-04/2023-05",
+        source=catalog,
+    )
+    whole = xc.plan_map(cube=cube, model=model, sensor="s1", store=tmp_path / "a.zarr", probe=False)
+    assert whole.run(progress=False).gaps == {}
+    missing = _find_file(catalog, cube.s1_time.values[0], "vv")
+    away = missing.rename(tmp_path / "away.tif")
+    words = ["embed", f"--bbox={box}", "--datetime=2023-04/2023-05", f"--model={model.path}",
+             f"--store={tmp_path / 'b.zarr'}", f"--source={catalog}", "--sensor=s1"]  # fmt: skip
+    try:
+        broken = _call(*words)
+        plan = xc.plan_map(
+            cube=cube, model=model, sensor="s1", store=tmp_path / "b.zarr", stride=4, probe=False
+        )
+        report = plan.run(progress=False)
+        assert [region.name for region in plan.pending()] == ["0.0.0"]
+        assert np.isnan(plan.open().s1.isel(s1_time=0)).all()
+        accepted = plan.run(accept_gaps=True, progress=False)
+    finally:
+        away.rename(missing)
+    assert broken.returncode == 1
+    assert "MapReport: not complete" in broken.stdout
+    assert "0.0.0: " in broken.stdout
+    assert "vv (missing)" in broken.stdout
+    assert not report.complete
+    assert (report.done, report.failed) == (0, {})
+    assert "vv (missing)" in report.gaps["0.0.0"]
+    assert accepted.complete
+    assert accepted.done == 1
+
+
+def test_what_was_missing_is_read_when_it_is_there(
+    area: tuple[Path, str, xr.Dataset], model: xc.Model, tmp_path: Path
+) -> None:
+    catalog, _, truth = area
+    cube = xc.open_cube(geobox=truth.odc.geobox, datetime="2023-04/2023-05", source=catalog)
+    direct = cube.s1.contrast.embed(model).compute()
+    damaged = _find_file(catalog, cube.s1_time.values[-1], "vh")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: len(content) // 2])
+    plan = xc.plan_map(cube=cube, model=model, sensor="s1", store=tmp_path / "c.zarr", probe=False)
+    try:
+        report = plan.run(progress=False)
+    finally:
+        damaged.write_bytes(content)
+    assert "vh (damaged)" in str(report.gaps)
+    assert len(plan.pending()) == len(report.gaps) == 1
+    assert plan.run(progress=False).complete
+    xr.testing.assert_allclose(plan.open().s1.compute(), direct, atol=1e-5)

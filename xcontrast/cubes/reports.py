@@ -6,6 +6,8 @@ import logging
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,7 +18,7 @@ from xcontrast.errors import DataError, problem
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["READS", "note_failure", "read_report"]
+__all__ = ["READS", "note_failure", "read_report", "watch_reads"]
 
 READS = "xcontrast_reads"
 """Attribute of a cube: the names, with commas, under which its failed reads are noted."""
@@ -25,6 +27,7 @@ MOST = 100_000
 
 logger = logging.getLogger("xcontrast")
 _notes: dict[str, deque[dict[str, Any]]] = {}
+_watchers: list[tuple[frozenset[str], list[dict[str, Any]]]] = []
 _lock = threading.Lock()
 
 
@@ -41,6 +44,9 @@ def note_failure(reads: str, entry: dict[str, Any]) -> None:
     logger.warning("%(item)s %(asset)s: %(message)s; left out", entry)
     with _lock:
         _notes.setdefault(reads, deque(maxlen=MOST)).append(entry)
+        for names, seen in _watchers:
+            if reads in names:
+                seen.append(entry)
     if "distributed.worker" not in sys.modules:
         return
     from distributed import get_worker
@@ -50,6 +56,31 @@ def note_failure(reads: str, entry: dict[str, Any]) -> None:
     except ValueError:  # this thread runs no task of a cluster
         return
     worker.log_event(reads, entry)
+
+
+@contextmanager
+def watch_reads(reads: str) -> Iterator[list[dict[str, Any]]]:
+    """Gather the reads of a cube that fail in this process, in any thread, meanwhile.
+
+    Parameters
+    ----------
+    reads : str
+        The cube's attribute `READS`; may be empty.
+
+    Yields
+    ------
+    list of dict
+        Grows as reads fail.
+    """
+    watcher: tuple[frozenset[str], list[dict[str, Any]]] = (frozenset(reads.split(",")), [])
+    with _lock:
+        _watchers.append(watcher)
+    try:
+        yield watcher[1]
+    finally:
+        with _lock:
+            # By identity: two that have seen nothing are equal.
+            _watchers[:] = [own for own in _watchers if own is not watcher]
 
 
 def read_report(cube: xr.Dataset | xr.DataArray, *, client: Client | None = None) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from xcontrast.cubes.cube import open_cube
+from xcontrast.cubes.reports import READS
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
 from xcontrast.embedding.blending import OVERLAP
@@ -22,7 +23,7 @@ from xcontrast.embedding.kernel import EmbedKernel
 from xcontrast.errors import DataError, problem
 from xcontrast.heads.head import Head
 from xcontrast.heads.maps import predict
-from xcontrast.mapping.running import MapReport, run_tiles
+from xcontrast.mapping.running import MapReport, Order, run_tiles
 from xcontrast.model import Model, share
 from xcontrast.regions import Region, RegionStore
 from xcontrast.sensors import SENSORS
@@ -60,7 +61,9 @@ class MapPlan:
         """Give the tiles that are not done."""
         return self.store.pending()
 
-    def run(self, client: Client | None = None, *, progress: bool = True) -> MapReport:
+    def run(
+        self, client: Client | None = None, *, accept_gaps: bool = False, progress: bool = True
+    ) -> MapReport:
         """Make the tiles that are not done.
 
         A tile that fails is tried once more at the end, and again when the plan is run again. On
@@ -71,6 +74,10 @@ class MapPlan:
         client : distributed.Client, optional
             The cluster, whose workers get the model by :func:`share`; by default this process,
             with dask's threads.
+        accept_gaps : bool, default False
+            Count a tile as done although files of it are missing or damaged, which leaves it with
+            what others show, or NaN. By default it is written and told, and made anew when the
+            plan is run again. (Where access or the network fails a tile fails: it has no gaps.)
         progress : bool, default True
             Show a bar.
 
@@ -85,7 +92,16 @@ class MapPlan:
         """
         if client is not None:
             share(self.model, client)
-        return run_tiles(self.lazy, self.store, client=client, progress=progress)
+        order = Order(
+            self.lazy, self.store, str(self.cube.attrs.get(READS, "")), self.margin, accept_gaps
+        )
+        return run_tiles(order, client=client, progress=progress)
+
+    @property
+    def margin(self) -> float:
+        """What a tile looks at beyond its own ground, in units of the CRS."""
+        x = self.cube["x"] if "x" in self.cube.coords else np.arange(2.0)
+        return _halo_of(self.model) * abs(float(x[1] - x[0]))
 
     def open(self) -> xr.Dataset:
         """Open what there is so far; a tile that is not done is empty (NaN, 255)."""
@@ -265,7 +281,7 @@ def _open(
 
 def _count_work(array: xr.DataArray, model: Model, block: int) -> float:
     """Count the pixels that are encoded, halos included."""
-    halo = model.card.halo if model.card.halo is not None else OVERLAP // 2
+    halo = _halo_of(model)
     spans = []
     for dim in ("y", "x"):
         n = array.sizes[dim]
@@ -273,6 +289,10 @@ def _count_work(array: xr.DataArray, model: Model, block: int) -> float:
         spans.append(sum(min(a + block + halo, n) - max(a - halo, 0) for a in edges))
     lead = int(np.prod(array.shape[:-3]))
     return float(lead * spans[0] * spans[1])
+
+
+def _halo_of(model: Model) -> int:
+    return model.card.halo if model.card.halo is not None else OVERLAP // 2
 
 
 def _probe(model: Model, sensor: str, space: str, stride: int) -> float:

@@ -1,4 +1,4 @@
-"""Making tiles: here or on a cluster, each by itself, failures kept and tried again."""
+"""Making tiles: here or on a cluster, each by itself, failures and gaps told and made again."""
 
 from __future__ import annotations
 
@@ -8,17 +8,34 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
+from xcontrast.cubes.reports import watch_reads
 from xcontrast.regions import Region, RegionStore
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["MapReport", "run_tiles"]
+__all__ = ["MapReport", "Order", "run_tiles"]
 
 AT_ONCE = 2
 """Tiles in this process at once: one is encoded while the other is read or written."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What tiles are made of, and where they go: all that a worker needs."""
+
+    lazy: xr.Dataset
+    """What the store shall hold."""
+    store: RegionStore
+    reads: str
+    """Names under which the cube's failed reads are noted; empty where it is read from no files."""
+    margin: float
+    """What a tile looks at beyond its own ground, in units of the CRS."""
+    accept_gaps: bool
+    """Whether a tile is done although files of it could not be read."""
 
 
 @dataclass(frozen=True)
@@ -31,34 +48,35 @@ class MapReport:
     """Tiles that had been made before it."""
     failed: dict[str, str]
     """The reason by tile, of those that failed twice."""
+    gaps: dict[str, str]
+    """By tile, which files could not be read. Written as they are, NaN where nothing else was."""
+    complete: bool
+    """Whether all tiles are done: none failed, and none has gaps unless they were accepted."""
     seconds: float
-
-    @property
-    def complete(self) -> bool:
-        """Whether all tiles are done."""
-        return not self.failed
 
     def __repr__(self) -> str:
         lines = [
             f"<xcontrast.MapReport: {'complete' if self.complete else 'not complete'}>",
             f"  done       {self.done} tiles in {self.seconds:.1f} s, {self.before} before",
             f"  failed     {len(self.failed)}",
+            *_list_tiles(self.failed),
         ]
-        lines += [f"    {name}: {reason}" for name, reason in list(self.failed.items())[:20]]
+        if self.gaps:
+            lines += [f"  with gaps  {len(self.gaps)}", *_list_tiles(self.gaps)]
         return "\n".join(lines)
 
 
-def run_tiles(
-    lazy: xr.Dataset, store: RegionStore, *, client: Client | None, progress: bool
-) -> MapReport:
+def _list_tiles(reasons: dict[str, str]) -> list[str]:
+    return [f"    {name}: {reason}" for name, reason in list(reasons.items())[:20]]
+
+
+def run_tiles(order: Order, *, client: Client | None, progress: bool) -> MapReport:
     """Make the tiles of a store that are not done.
 
     Parameters
     ----------
-    lazy : Dataset
-        What the store shall hold.
-    store : RegionStore
-        Where.
+    order : Order
+        What and where.
     client : distributed.Client or None
         The cluster, or this process.
     progress : bool
@@ -71,71 +89,97 @@ def run_tiles(
     from tqdm.auto import tqdm
 
     begin = time.monotonic()
+    store = order.store
     pending = store.pending()
     before = len(store) - len(pending)
     failed: dict[str, str] = {}
+    gaps: dict[str, str] = {}
     todo = pending
     with tqdm(
         total=len(store), initial=before, desc="mapping", unit="tile", disable=not progress
     ) as bar:
         for _ in range(2):
             failed = {}
-            for region, reason in _make_all(lazy, store, todo, client):
-                if reason is None:
-                    bar.update(1)
-                else:
+            for region, gap, reason in _make_all(order, todo, client):
+                if gap:
+                    gaps[region.name] = gap
+                if reason is not None:
                     failed[region.name] = reason
-                    bar.set_postfix(failed=len(failed))
+                else:
+                    bar.update(1)
+                bar.set_postfix({"failed": len(failed), "with gaps": len(gaps)}, refresh=False)
             todo = [region for region in todo if region.name in failed]
             if not todo:
                 break
-    store.finish()
-    done = len(pending) - len(failed)
-    return MapReport(done, before, failed, time.monotonic() - begin)
+    whole = store.finish()
+    left = set(failed) if order.accept_gaps else failed.keys() | gaps.keys()
+    done = len(pending) - len(left)
+    return MapReport(done, before, failed, gaps, whole, time.monotonic() - begin)
 
 
 def _make_all(
-    lazy: xr.Dataset, store: RegionStore, regions: list[Region], client: Client | None
-) -> Iterator[tuple[Region, str | None]]:
-    """Make tiles, and give each with its fault or None as it ends."""
+    order: Order, regions: list[Region], client: Client | None
+) -> Iterator[tuple[Region, str, str | None]]:
+    """Make tiles, and give each with its gaps and its fault or None as it ends."""
     if client is None:
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             futures: dict[Any, Region] = {
-                pool.submit(make_tile, lazy, store, region): region for region in regions
+                pool.submit(make_tile, order, region): region for region in regions
             }
             for future in as_completed(futures):
-                yield futures[future], _fault_of(future)
+                yield futures[future], *_result_of(future)
         finally:
             # Ctrl-C waits for the tiles at work, not for those that were to come.
             pool.shutdown(cancel_futures=True)
         return
     from distributed import as_completed as as_they_come
 
-    shared = client.scatter(lazy, broadcast=True, hash=False)
-    tasks = {
-        client.submit(make_tile, shared, store, region, pure=False): region for region in regions
-    }
+    shared = client.scatter(order, broadcast=True, hash=False)
+    tasks = {client.submit(make_tile, shared, region, pure=False): region for region in regions}
     for task in as_they_come(tasks):
-        yield tasks[task], _fault_of(task)
+        yield tasks[task], *_result_of(task)
         task.release()
 
 
-def make_tile(lazy: xr.Dataset, store: RegionStore, region: Region) -> None:
+def make_tile(order: Order, region: Region) -> str:
     """Compute a tile with this process's threads and write it.
 
     Parameters
     ----------
-    lazy : Dataset
-        What the store shall hold.
-    store : RegionStore
-        Where.
+    order : Order
+        What and where.
     region : Region
         The tile.
+
+    Returns
+    -------
+    str
+        What of its files could not be read; empty if all were.
     """
-    store.write(region, lazy.isel(region.indexers).compute(scheduler="threads"))
+    part = order.lazy.isel(region.indexers)
+    with watch_reads(order.reads) as failures:
+        values = part.compute(scheduler="threads")
+    order.store.write(region, values)
+    gap = _describe_gap(failures, part, order.margin)
+    if not gap or order.accept_gaps:
+        order.store.mark(region)
+    return gap
 
 
-def _fault_of(future: Future[None] | Any) -> str | None:
+def _describe_gap(failures: list[dict[str, Any]], part: xr.Dataset, margin: float) -> str:
+    """Name the files of a tile that could not be read; other tiles are made meanwhile."""
+    x, y = (np.asarray(part[dim]) for dim in ("x", "y")) if failures else (np.zeros(1),) * 2
+    own = [
+        f"{entry['item']} {entry['asset']} ({entry['kind']})"
+        for entry in failures
+        for west, south, east, north in [entry["block"]]
+        if west < x.max() + margin and east > x.min() - margin
+        if south < y.max() + margin and north > y.min() - margin
+    ]
+    return ", ".join(sorted(set(own)))
+
+
+def _result_of(future: Future[str] | Any) -> tuple[str, str | None]:
     error = future.exception()
-    return None if error is None else f"{type(error).__name__}: {error}"
+    return (future.result(), None) if error is None else ("", f"{type(error).__name__}: {error}")
