@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
+from xcontrast.conventions import drop_levels
 from xcontrast.cubes.cube import open_cube
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
@@ -22,6 +23,8 @@ from xcontrast.embedding.kernel import EmbedKernel
 from xcontrast.errors import DataError, problem
 from xcontrast.heads.head import Head
 from xcontrast.heads.maps import predict
+from xcontrast.mapping.cog import select_layer, to_cog
+from xcontrast.mapping.overviews import write_overviews
 from xcontrast.mapping.running import MapReport, run_tiles
 from xcontrast.model import Model
 from xcontrast.regions import Region, RegionStore
@@ -80,7 +83,55 @@ class MapPlan:
     def open(self) -> xr.Dataset:
         """Open what there is so far; a tile that is not done is empty (NaN, 255)."""
         data: xr.Dataset = xr.open_zarr(self.store.path)
+        data.attrs = drop_levels(data.attrs)
         return data
+
+    def write_overviews(self, client: Client | None = None, *, progress: bool = True) -> list[str]:
+        """Write coarser levels of the finished map into its store.
+
+        Parameters
+        ----------
+        client, progress
+            As for :meth:`run`.
+
+        Returns
+        -------
+        list of str
+            Groups of the store, each of cells twice as wide as the one before, as
+            ``xr.open_zarr(store, group=...)`` takes them: codes by the most frequent valid one,
+            numbers by the mean. None where the map has at most 512 cells a side.
+        """
+        return write_overviews(self.store, client=client, progress=progress)
+
+    def to_cog(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        time: Any = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write one variable of the finished map as a cloud-optimised GeoTIFF.
+
+        It is held in memory twice, uncompressed: 0.8 GB for a label of 20 000 x 20 000 cells,
+        that times 4 and the number of bands for probabilities or features.
+
+        Parameters
+        ----------
+        path, overwrite
+            As for :func:`to_cog`.
+        name : str, optional
+            The variable; by default ``label``, or the only one.
+        time : str or datetime, optional
+            A day or an instant that there is; not needed where there is one time or none.
+
+        Returns
+        -------
+        Path
+        """
+        self.store.require_whole()
+        layer = select_layer(self.open(), name=name, time=time)
+        return to_cog(layer, path, overwrite=overwrite)
 
     @property
     def facts(self) -> dict[str, Any]:
