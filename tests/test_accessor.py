@@ -14,8 +14,8 @@ BOTH = ("embed", "before_after", "change", "fit", "predict", "plot")
 @pytest.mark.parametrize(
     ("accessor", "names"),
     [
-        (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", *BOTH)),
-        (DataArrayContrast, (*BOTH, "similar", "cluster", "seam_score", "to_cog")),
+        (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", "unpack", *BOTH)),
+        (DataArrayContrast, (*BOTH, "similar", "cluster", "pack", "seam_score", "to_cog")),
     ],
 )
 def test_methods_are_the_functions(accessor: type, names: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """A Zarr store that is filled region by region, by many processes, and can be gone on with.
 
-A region is a whole number of shards, so that no two writers touch one file. It is marked as done
-after its values are on disk; what is not marked is written again.
+A region is a whole number of files, so that no two writers touch one. It is marked as done after
+its values are on disk; what is not marked is written again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xcontrast.conventions import state_grid
 from xcontrast.errors import SourceError, problem
 from xcontrast.store import make_storable
 
@@ -31,7 +32,10 @@ COMPLETE = "xcontrast_complete"
 MARKS = ".done"
 """Ends the name of a folder beside the store, with a file for each region that is done."""
 CHUNK_BYTES = 4e6
-"""Values in a chunk within a shard, about."""
+"""Values in a chunk, about."""
+FILES = 16
+"""Chunks of a region that may be a file each; more are gathered in a shard, which fewer tools read.
+"""
 
 
 @dataclass(frozen=True)
@@ -161,19 +165,49 @@ class RegionStore:
 
     def finish(self) -> bool:
         """State in the store whether all regions are done, and say so."""
-        import zarr
-
         whole = not self.pending()
-        with _quiet():
-            zarr.open_group(str(self.path), mode="r+").attrs[COMPLETE] = whole
-            zarr.consolidate_metadata(str(self.path))
+        self.describe({COMPLETE: whole})
         if whole:
             shutil.rmtree(self.marks, ignore_errors=True)
         return whole
 
+    def describe(self, attrs: Mapping[str, Any]) -> None:
+        """Add attributes to the store, and gather what it says of all that is in it.
+
+        Parameters
+        ----------
+        attrs : mapping
+            As JSON takes them.
+        """
+        import zarr
+
+        # What a killed run began within it would be gathered too.
+        for left in self.path.glob(".*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        with _quiet():
+            zarr.open_group(str(self.path), mode="r+").attrs.update(attrs)
+            zarr.consolidate_metadata(str(self.path))
+
+    def require_whole(self) -> None:
+        """Refuse a store of which regions are not done.
+
+        Raises
+        ------
+        SourceError
+            With their number.
+        """
+        if left := len(self.pending()):
+            raise SourceError(
+                problem(
+                    expected="a store of which all tiles are done",
+                    received=f"{self.path}, {left} of {len(self)} not done",
+                    do="run the plan to its end first; it makes only what is missing",
+                )
+            )
+
 
 def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str) -> None:
-    template = lazy.assign_attrs({STATED: text, COMPLETE: False})
+    template = state_grid(lazy).assign_attrs({STATED: text, COMPLETE: False})
     encoding = {
         str(name): _encoding(variable, steps)
         for name, variable in template.variables.items()
@@ -198,7 +232,7 @@ def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str)
 
 
 def _encoding(variable: xr.Variable, steps: Mapping[str, int]) -> dict[str, Any]:
-    """Choose shards as large as regions, chunks within them, and what empty looks like."""
+    """Choose chunks within regions, shards for many of them, and what empty looks like."""
     shard = {dim: steps.get(str(dim), variable.sizes[dim]) for dim in variable.dims}
     chunk = dict(shard)
     n_bytes = int(np.prod(list(shard.values()))) * variable.dtype.itemsize
@@ -210,11 +244,9 @@ def _encoding(variable: xr.Variable, steps: Mapping[str, int]) -> dict[str, Any]
             chunk[dim] //= 2
             n_bytes //= 2
     empty = variable.attrs.get("nodata", np.nan if variable.dtype.kind == "f" else 0)
-    encoding = {
-        "chunks": tuple(chunk.values()),
-        "shards": tuple(shard.values()),
-        "fill_value": empty,
-    }
+    encoding: dict[str, Any] = {"chunks": tuple(chunk.values()), "fill_value": empty}
+    if np.prod([-(-shard[dim] // chunk[dim]) for dim in shard]) > FILES:
+        encoding["shards"] = tuple(shard.values())
     if variable.dtype.kind == "f":
         encoding["_FillValue"] = np.nan
     return encoding

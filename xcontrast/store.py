@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xcontrast.conventions import drop_levels
 from xcontrast.errors import SourceError, problem
 
 __all__ = ["make_storable", "write_zarr"]
@@ -96,7 +97,7 @@ def make_storable(data: xr.Dataset) -> xr.Dataset:
     for dim, sizes in data.chunks.items():
         if len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]:
             data = data.chunk({dim: max(sizes)})
-    data.attrs = _plain(data.attrs)
+    data.attrs = _plain(drop_levels(data.attrs))
     for variable in data.variables.values():
         variable.attrs = _plain(variable.attrs)
     return data

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import rioxarray  # noqa: F401
 import xarray as xr
 from scenes import planted_cube
@@ -52,13 +53,20 @@ def test_a_plan_says_what_it_takes_and_reads_nothing(
     assert told["bytes_to_read"] == wide.s1.size * 2
     assert told["bytes_to_write"] == 3 * 512 * 9 * 10 * 4
     assert 0 < told["seconds_to_encode"] < 600
-    assert plan.work > 3 * 150 * 133
+    # Blocks of 64 px with a halo of 128, cut at the edges: 150 and 133 px are seen thrice a side.
+    assert plan.work == 3 * (150 + 150 + 150) * (133 + 133 + 133)
     assert "27 not done" in repr(plan)
     assert "3 s1_time" in repr(plan)
     whole = xc.plan_map(
         cube=wide, model=untrained, sensor="s1", store=tmp_path / "w.zarr", tile=1000, probe=False
     )
     assert len(whole.store) == 3
+    strip = xc.plan_map(
+        cube=wide.isel(y=slice(0, 20)), model=untrained, sensor="s1", store=tmp_path / "s.zarr",
+        probe=False,
+    )  # fmt: skip
+    # Tiles are whole blocks, however narrow the region.
+    assert dict(strip.store.steps) == {"s1_time": 1, "y": 5, "x": 16}
     assert "not probed" in repr(whole)
 
 
@@ -127,6 +135,42 @@ def test_what_failed_is_told_and_made_later(
     assert (again.done, again.before) == (1, 26)
     assert plan.open().attrs["xcontrast_complete"] is True
     assert (plan.open().label != 255).any(("y", "x")).all()
+    assert plan.run(progress=False).done == 0
+
+
+def test_a_finished_map_gets_levels_and_is_exported(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    head = _head(wide, untrained)
+    plan = xc.plan_map(
+        cube=wide, model=untrained, head=head, store=tmp_path / "m.zarr", probe=False
+    )
+    with pytest.raises(SourceError, match=r"all tiles are done.*27 of 27 not done.*run the plan"):
+        plan.to_cog(tmp_path / "m.tif", time="2023-04-13")
+    with pytest.raises(SourceError, match=r"all tiles are done.*27 of 27 not done.*run the plan"):
+        plan.write_overviews()
+    plan.run(progress=False)
+    found = plan.open()
+    with rasterio.open(plan.to_cog(tmp_path / "m.tif", time="2023-04-13")) as file:
+        np.testing.assert_array_equal(file.read(1), found.label[1])
+        assert (file.nodata, file.crs.to_epsg()) == (255, 32632)
+        assert file.transform == found.odc.geobox.transform
+        assert file.colormap(1)[1] == (31, 111, 180, 255)
+    shares = plan.to_cog(tmp_path / "p.tif", name="probability", time=found.s1_time.values[2])
+    with rasterio.open(shares) as file:
+        assert file.descriptions == ("dry", "flood")
+        np.testing.assert_array_equal(file.read(), found.probability[2])
+    with pytest.raises(DataError, match=r"one of the times 2023-04-01.*None.*time='2023-04-01"):
+        plan.to_cog(tmp_path / "n.tif")
+    with pytest.raises(DataError, match=r"one of the times.*'2022', which is 0 of them.*give one"):
+        plan.to_cog(tmp_path / "n.tif", time="2022")
+    with pytest.raises(DataError, match=r"one variable of label, probability.*'s1'.*give its name"):
+        plan.to_cog(tmp_path / "n.tif", name="s1")
+    monkeypatch.setattr("xcontrast.mapping.overviews.SMALL", 20)
+    assert plan.write_overviews(progress=False) == ["overview_2"]
+    assert "multiscales" in xr.open_zarr(tmp_path / "m.zarr").attrs
+    xr.testing.assert_identical(plan.open(), found)
     assert plan.run(progress=False).done == 0
 
 
@@ -239,7 +283,7 @@ def test_an_interruption_does_not_wait_for_the_tiles_to_come(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("xcontrast.mapping.running._fault_of", interrupt)
+        patch.setattr("xcontrast.mapping.running._result_of", interrupt)
         with pytest.raises(KeyboardInterrupt):
             plan.run(progress=False)
     assert 0 < len(plan.pending()) < 27

@@ -6,8 +6,6 @@ import logging
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,7 +25,7 @@ MOST = 100_000
 
 logger = logging.getLogger("xcontrast")
 _notes: dict[str, deque[dict[str, Any]]] = {}
-_watchers: list[tuple[frozenset[str], list[dict[str, Any]]]] = []
+_thread = threading.local()
 _lock = threading.Lock()
 
 
@@ -44,9 +42,8 @@ def note_failure(reads: str, entry: dict[str, Any]) -> None:
     logger.warning("%(item)s %(asset)s: %(message)s; left out", entry)
     with _lock:
         _notes.setdefault(reads, deque(maxlen=MOST)).append(entry)
-        for names, seen in _watchers:
-            if reads in names:
-                seen.append(entry)
+    if hasattr(_thread, "failures"):
+        _thread.failures.append(entry)
     if "distributed.worker" not in sys.modules:
         return
     from distributed import get_worker
@@ -58,29 +55,15 @@ def note_failure(reads: str, entry: dict[str, Any]) -> None:
     worker.log_event(reads, entry)
 
 
-@contextmanager
-def watch_reads(reads: str) -> Iterator[list[dict[str, Any]]]:
-    """Gather the reads of a cube that fail in this process, in any thread, meanwhile.
+def watch_reads(failures: list[dict[str, Any]]) -> None:
+    """Have the reads that fail in this thread from now on put into a list as well.
 
     Parameters
     ----------
-    reads : str
-        The cube's attribute `READS`; may be empty.
-
-    Yields
-    ------
-    list of dict
+    failures : list of dict
         Grows as reads fail.
     """
-    watcher: tuple[frozenset[str], list[dict[str, Any]]] = (frozenset(reads.split(",")), [])
-    with _lock:
-        _watchers.append(watcher)
-    try:
-        yield watcher[1]
-    finally:
-        with _lock:
-            # By identity: two that have seen nothing are equal.
-            _watchers[:] = [own for own in _watchers if own is not watcher]
+    _thread.failures = failures
 
 
 def read_report(cube: xr.Dataset | xr.DataArray, *, client: Client | None = None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import xarray as xr
 from xcontrast.errors import DataError, SourceError, problem
 from xcontrast.legends import NO_LABEL
 
-__all__ = ["to_cog"]
+__all__ = ["select_layer", "to_cog"]
 
 
 def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -85,6 +85,55 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
             )
     partial.replace(target)
     return target
+
+
+def select_layer(data: xr.Dataset, *, name: str | None = None, time: Any = None) -> xr.DataArray:
+    """Take one variable of a map at one time.
+
+    Parameters
+    ----------
+    data : Dataset
+        A map or an embedding.
+    name : str, optional
+        The variable; by default ``label``, or the only one.
+    time : str or datetime, optional
+        A day or an instant that there is; not needed where there is one time or none.
+
+    Returns
+    -------
+    DataArray
+        Without a time dim.
+
+    Raises
+    ------
+    DataError
+        If it is not clear which variable or time.
+    """
+    names = [str(key) for key in data.data_vars]
+    chosen = name or ("label" if "label" in names else names[0] if len(names) == 1 else None)
+    if chosen not in names:
+        raise DataError(
+            problem(
+                expected=f"one variable of {', '.join(names)}",
+                received=f"name={name!r}",
+                do="give its name",
+            )
+        )
+    array = data[chosen]
+    dim = next((d for d in array.dims if str(d).endswith(("time", "date"))), None)
+    if dim is None:
+        return array
+    found = array if time is None else array.sel({dim: slice(time, time)})
+    if found.sizes[dim] != 1:
+        days = [str(day)[:16] for day in array[dim].values]
+        raise DataError(
+            problem(
+                expected=f"one of the times {', '.join(days[:20])}",
+                received=f"time={time!r}, which is {found.sizes[dim]} of them",
+                do=f"give one, as in time={days[0]!r}",
+            )
+        )
+    return found.isel({dim: 0})
 
 
 def _layers(array: xr.DataArray) -> tuple[np.ndarray, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
+from xcontrast.conventions import drop_levels
 from xcontrast.cubes.cube import open_cube
-from xcontrast.cubes.reports import READS
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
-from xcontrast.embedding.blending import OVERLAP
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
-from xcontrast.embedding.kernel import EmbedKernel
 from xcontrast.errors import DataError, problem
 from xcontrast.heads.head import Head
 from xcontrast.heads.maps import predict
+from xcontrast.mapping.cog import select_layer, to_cog
+from xcontrast.mapping.effort import count_work, probe_rate
+from xcontrast.mapping.overviews import write_overviews
 from xcontrast.mapping.running import MapReport, Order, run_tiles
 from xcontrast.model import Model, share
 from xcontrast.regions import Region, RegionStore
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MapPlan", "plan_map"]
 
-PROBE = 512
-"""Side of the window that the probe encodes, pixels."""
 STORED = 2
 """Bytes of a number in the archive."""
 
@@ -92,21 +90,61 @@ class MapPlan:
         """
         if client is not None:
             share(self.model, client)
-        order = Order(
-            self.lazy, self.store, str(self.cube.attrs.get(READS, "")), self.margin, accept_gaps
-        )
+        order = Order(self.lazy, self.store, accept_gaps)
         return run_tiles(order, client=client, progress=progress)
-
-    @property
-    def margin(self) -> float:
-        """What a tile looks at beyond its own ground, in units of the CRS."""
-        x = self.cube["x"] if "x" in self.cube.coords else np.arange(2.0)
-        return _halo_of(self.model) * abs(float(x[1] - x[0]))
 
     def open(self) -> xr.Dataset:
         """Open what there is so far; a tile that is not done is empty (NaN, 255)."""
         data: xr.Dataset = xr.open_zarr(self.store.path)
+        data.attrs = drop_levels(data.attrs)
         return data
+
+    def write_overviews(self, client: Client | None = None, *, progress: bool = True) -> list[str]:
+        """Write coarser levels of the finished map into its store.
+
+        Parameters
+        ----------
+        client, progress
+            As for :meth:`run`.
+
+        Returns
+        -------
+        list of str
+            Groups of the store, each of cells twice as wide as the one before, as
+            ``xr.open_zarr(store, group=...)`` takes them: codes by the most frequent valid one,
+            numbers by the mean. None where the map has at most 512 cells a side.
+        """
+        return write_overviews(self.store, client=client, progress=progress)
+
+    def to_cog(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        time: Any = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write one variable of the finished map as a cloud-optimised GeoTIFF.
+
+        It is held in memory twice, uncompressed: 0.8 GB for a label of 20 000 x 20 000 cells,
+        that times 4 and the number of bands for probabilities or features.
+
+        Parameters
+        ----------
+        path, overwrite
+            As for :func:`to_cog`.
+        name : str, optional
+            The variable; by default ``label``, or the only one.
+        time : str or datetime, optional
+            A day or an instant that there is; not needed where there is one time or none.
+
+        Returns
+        -------
+        Path
+        """
+        self.store.require_whole()
+        layer = select_layer(self.open(), name=name, time=time)
+        return to_cog(layer, path, overwrite=overwrite)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -204,7 +242,7 @@ def plan_map(
     cube = cube[[name]]
     kept = str(head.facts["space"]) if head is not None else space
     emb = embed(cube[name], model, space=kept, stride=stride)  # type: ignore[arg-type]
-    block = int(emb.attrs["stride"]) * max(emb.chunksizes["y"])
+    block = int(emb.attrs["stride"]) * max(*emb.chunksizes["y"], *emb.chunksizes["x"])
     stated = {
         "model": model.digest, "sensor": name, "space": kept, "stride": emb.attrs["stride"],
         "head": None if head is None else head.digest, "event": event,
@@ -212,7 +250,7 @@ def plan_map(
         "first": [float(emb[d][0]) for d in ("y", "x") if d in emb.coords],
         "times": [str(t) for d in emb.dims if d in (f"{name}_time", "date") for t in emb[d].values],
     }  # fmt: skip
-    work = _count_work(cube[name], model, block)
+    work = count_work(cube[name], model, block)
     if head is None:
         lazy = emb.rename(name).to_dataset()
     else:
@@ -223,7 +261,7 @@ def plan_map(
     steps = {d: 1 for d in lazy.dims if d in (f"{name}_time", "date", "location")}
     steps |= {d: min(side, lazy.sizes[d]) for d in ("y", "x")}
     regions = RegionStore.open(lazy, Path(store), steps=steps, stated=stated)
-    rate = _probe(model, name, kept, int(stated["stride"])) if probe else 0.0
+    rate = probe_rate(model, name, kept, int(stated["stride"])) if probe else 0.0
     return MapPlan(lazy, cube, regions, rate, work, model)
 
 
@@ -277,37 +315,3 @@ def _open(
     return open_cube(
         bbox=bbox, geobox=geobox, datetime=datetime, sensors=(name,), bands=bands, source=source
     )
-
-
-def _count_work(array: xr.DataArray, model: Model, block: int) -> float:
-    """Count the pixels that are encoded, halos included."""
-    halo = _halo_of(model)
-    spans = []
-    for dim in ("y", "x"):
-        n = array.sizes[dim]
-        edges = range(0, n, block)
-        spans.append(sum(min(a + block + halo, n) - max(a - halo, 0) for a in edges))
-    lead = int(np.prod(array.shape[:-3]))
-    return float(lead * spans[0] * spans[1])
-
-
-def _halo_of(model: Model) -> int:
-    return model.card.halo if model.card.halo is not None else OVERLAP // 2
-
-
-def _probe(model: Model, sensor: str, space: str, stride: int) -> float:
-    """Encode a window of noise, once to load and once by the clock: pixels a second."""
-    from xcontrast.blocks import Window
-
-    card = model.card.sensors[sensor]
-    rng = np.random.default_rng(0)
-    noise = np.array(card.mean)[:, None, None] + rng.normal(size=(len(card.bands), PROBE, PROBE))
-    window = Window((0, PROBE), (0, PROBE), (PROBE, PROBE), 0, stride)
-    kernel = EmbedKernel(
-        str(model.path.resolve()), model.digest, sensor, space, "auto", "auto", 0.0, stride, None
-    )
-    values = noise.astype(np.float32)
-    kernel(window, values)
-    begin = time.perf_counter()
-    kernel(window, values)
-    return PROBE * PROBE / (time.perf_counter() - begin)

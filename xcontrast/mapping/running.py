@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from xcontrast.cubes.reports import watch_reads
@@ -30,11 +29,7 @@ class Order:
     lazy: xr.Dataset
     """What the store shall hold."""
     store: RegionStore
-    reads: str
-    """Names under which the cube's failed reads are noted; empty where it is read from no files."""
-    margin: float
-    """What a tile looks at beyond its own ground, in units of the CRS."""
-    accept_gaps: bool
+    accept_gaps: bool = False
     """Whether a tile is done although files of it could not be read."""
 
 
@@ -157,27 +152,17 @@ def make_tile(order: Order, region: Region) -> str:
     str
         What of its files could not be read; empty if all were.
     """
-    part = order.lazy.isel(region.indexers)
-    with watch_reads(order.reads) as failures:
-        values = part.compute(scheduler="threads")
+    from dask.system import CPU_COUNT
+
+    failures: list[dict[str, Any]] = []
+    # Threads of its own: what fails in them is this tile's, whatever else is made meanwhile.
+    with ThreadPoolExecutor(CPU_COUNT, initializer=watch_reads, initargs=(failures,)) as pool:
+        values = order.lazy.isel(region.indexers).compute(scheduler="threads", pool=pool)
     order.store.write(region, values)
-    gap = _describe_gap(failures, part, order.margin)
-    if not gap or order.accept_gaps:
+    if not failures or order.accept_gaps:
         order.store.mark(region)
-    return gap
-
-
-def _describe_gap(failures: list[dict[str, Any]], part: xr.Dataset, margin: float) -> str:
-    """Name the files of a tile that could not be read; other tiles are made meanwhile."""
-    x, y = (np.asarray(part[dim]) for dim in ("x", "y")) if failures else (np.zeros(1),) * 2
-    own = [
-        f"{entry['item']} {entry['asset']} ({entry['kind']})"
-        for entry in failures
-        for west, south, east, north in [entry["block"]]
-        if west < x.max() + margin and east > x.min() - margin
-        if south < y.max() + margin and north > y.min() - margin
-    ]
-    return ", ".join(sorted(set(own)))
+    told = {f"{entry['item']} {entry['asset']} ({entry['kind']})" for entry in failures}
+    return ", ".join(sorted(told))
 
 
 def _result_of(future: Future[str] | Any) -> tuple[str, str | None]:
