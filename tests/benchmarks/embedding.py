@@ -1,23 +1,31 @@
 """Embedding a cube through dask, beside the bare encoder and the obvious way; one table, one run.
 
-    python tests/benchmarks/embedding.py --side 4096 --stride 16
-    python tests/benchmarks/embedding.py --graph
+    python tests/benchmarks/embedding.py speed --side 4096 --stride 16
+    python tests/benchmarks/embedding.py beside   # the obvious way: graph, loads, memory, seams
+    python tests/benchmarks/embedding.py graph    # of 10,980 px and 10 dates
+    python tests/benchmarks/embedding.py memory   # to Zarr: 1, 4 and 10 dates, and twice the area
+    python tests/benchmarks/embedding.py workers  # one and two processes of one thread
 
 Bare: the encoder alone, on the same pixels in memory, scaled and laid out before the clock starts,
-in windows of 2048 px without halos. Obvious: `xr.apply_ufunc` over chunks of 1024 px with the
-module in the graph, float32, no halo. Memory is the most above what the process held before.
+in windows of 2048 px without halos. Obvious: `map_blocks` over chunks of 1024 px with the module
+in the graph, float32, no halo. Memory is the most above what the process held before.
 """
 
 from __future__ import annotations
 
 import argparse
-import pickle
+import resource
+import shutil
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import cloudpickle
 import dask
 import numpy as np
 import psutil
@@ -25,6 +33,8 @@ import torch
 import xarray as xr
 
 import xcontrast as xc
+from xcontrast.embedding import embed as module_of_embed
+from xcontrast.mapping.effort import count_work
 from xcontrast.model import build_encoder, load_network
 from xcontrast.model.network import Network
 
@@ -96,29 +106,38 @@ def bare_forms(network: Network, model: xc.Model, *, compiled: bool) -> dict[str
     return forms
 
 
-def obvious(cube: xr.Dataset, model: xc.Model, stride: int) -> xr.DataArray:
-    """Embed as one would write it first: the module in the graph, chunk by chunk."""
-    network = load_network(str(model.path), model.digest, "s2", "cpu", "32")
-    encoder = build_encoder(model.card, "s2").eval()
-    mean, std = network.normalise.mean, network.normalise.std
+class Obvious:
+    """The module and its scaling, as one would hand them to xarray."""
 
-    def run(values: np.ndarray) -> np.ndarray:
+    def __init__(self, model: xc.Model, counter: Path | None = None) -> None:
+        scaling = load_network(str(model.path), model.digest, "s2", "cpu", "32").normalise
+        self.mean, self.std = scaling.mean, scaling.std
+        self.encoder = build_encoder(model.card, "s2").eval()
+        self.counter = counter
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Come out of a graph: counted."""
+        self.__dict__ = state
+        if self.counter is not None:
+            with self.counter.open("a") as file:
+                file.write("x")
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(…, C, H, W) -> (…, F, h, w)."""
+        images = torch.from_numpy(values.reshape(-1, *values.shape[-3:]))
         with torch.no_grad():
-            maps = encoder((torch.from_numpy(values) - mean) / std)
+            maps = self.encoder((images - self.mean) / self.std)
             same = [torch.nn.functional.interpolate(m, maps[-1].shape[-2:]) for m in maps]
-            return torch.cat(same, 1).numpy()
+            joined = torch.cat(same, 1).numpy()
+        return joined.reshape(*values.shape[:-3], *joined.shape[1:])
 
-    given = cube.s2.rename(y="row", x="col")
-    return xr.apply_ufunc(
-        run,
-        given,
-        input_core_dims=[["s2_band", "row", "col"]],
-        output_core_dims=[["feature", "y", "x"]],
-        exclude_dims={"row", "col"},
-        dask="parallelized",
-        dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": {
-            "feature": model.card.n_features, "y": 1, "x": 1}},
-        output_dtypes=["float32"],
+
+def obvious(s2: xr.DataArray, network: Obvious, n_features: int) -> Any:
+    """Embed as one would write it first: the module in the graph, chunk by chunk, stride 16."""
+    chunks = ((n_features,), *(tuple(n // 16 for n in sizes) for sizes in s2.chunks[-2:]))
+    return s2.data.map_blocks(
+        network, chunks=(*s2.chunks[:-3], *chunks), dtype="float32",
+        meta=np.empty((0,) * s2.ndim, "float32"),
     )  # fmt: skip
 
 
@@ -147,20 +166,14 @@ def speed(side: int, stride: int, encoder: str, *, compiled: bool) -> None:
             rows.append((f"bare, {name}", *measure(run)))
     for precision in ("32", "bf16"):
         lazy = cube.s2.contrast.embed(model, stride=stride, precision=precision)
-        block = stride * max(lazy.chunksizes["y"])
-        halo = model.card.halo or 0
-        work = np.mean([
-            (min(b + halo, side) - max(a - halo, 0)) / (b - a)
-            for a in range(0, side, block) for b in [min(a + block, side)]
-        ]) ** 2  # fmt: skip
+        work = count_work(cube.s2, model, stride * max(lazy.chunksizes["y"])) / side**2
         with dask.config.set(scheduler="threads"):
-            seconds, memory = measure(lambda lazy=lazy: reduce_blocks(lazy))
+            seconds, memory = measure(lambda lazy=lazy: reduce_blocks(lazy.data))
         rows.append((f"xcontrast, {precision}, halo included (x {work:.2f})", seconds, memory))
         rows.append((f"xcontrast, {precision}, a pixel that is encoded", seconds / work, memory))
+    own = obvious(cube.s2, Obvious(model), model.card.n_features)
     with dask.config.set(scheduler="threads"):
-        chunks = cube.s2.data.to_delayed().ravel()
-        del chunks
-        rows.append(("obvious", *measure(lambda: by_chunk(cube, model, stride))))
+        rows.append(("obvious", *measure(lambda: reduce_blocks(own))))
     print(f"\n{encoder} to stride 16, {side} x {side} px, {len(BANDS)} bands, cells of {stride} px")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     print("| form | Mpx/s | of the best bare | GB |\n|---|---|---|---|")
@@ -170,22 +183,20 @@ def speed(side: int, stride: int, encoder: str, *, compiled: bool) -> None:
         print(f"| {name} | {rate:.2f} | {rate / best:.2f} | {memory:.2f} |")
 
 
-def reduce_blocks(lazy: xr.DataArray) -> None:
+def reduce_blocks(lazy: Any) -> None:
     """Compute every block and keep a number of each, as a writer to disk would."""
     import dask.array
 
     dask.array.map_blocks(
-        lambda block: np.zeros((1,) * block.ndim), lazy.data, chunks=(1,) * lazy.ndim, dtype=float
+        lambda block: np.zeros((1,) * block.ndim), lazy, chunks=(1,) * lazy.ndim, dtype=float
     ).compute()
 
 
-def by_chunk(cube: xr.Dataset, model: xc.Model, stride: int) -> None:
-    """Run the obvious way over all chunks."""
-    side = cube.sizes["y"]
-    for first in range(0, side, 1024):
-        part = cube.isel(y=slice(first, first + 1024))
-        for begin in range(0, side, 1024):
-            obvious(part.isel(x=slice(begin, begin + 1024)), model, stride).compute()
+def measure_graph(array: Any) -> tuple[int, float]:
+    """Give the tasks and MB of what embedding adds to a graph, as the scheduler gets it."""
+    (optimised,) = dask.optimize(array)
+    tasks = {str(key): task for key, task in dict(optimised.__dask_graph__()).items()}
+    return len(tasks), len(cloudpickle.dumps(tasks, protocol=5)) / 1e6
 
 
 def graph(encoder: str) -> None:
@@ -199,33 +210,154 @@ def graph(encoder: str) -> None:
     )
     s2 = xr.DataArray(values, {"s2_band": BANDS}, ("s2_time", "s2_band", "y", "x"))
     s2.attrs["units"] = "1"
+    source = measure_graph(values)
     print("| | seconds to build | tasks | graph, MB |\n|---|---|---|---|")
+    print(f"| the source alone | | {source[0]} | {source[1]:.2f} |")
     for name, build in (
-        ("xcontrast", lambda: s2.contrast.embed(model)),
-        ("obvious", lambda: obvious(s2.to_dataset(name="s2"), model, 16)),
+        ("xcontrast", lambda: s2.contrast.embed(model).data),
+        ("obvious", lambda: obvious(s2, Obvious(model), model.card.n_features)),
     ):
         begin = time.perf_counter()
         lazy = build()
         seconds = time.perf_counter() - begin
-        own = dict(lazy.data.dask.layers[lazy.data.name])
-        size = len(pickle.dumps(own, protocol=5)) / 1e6
-        print(f"| {name} | {seconds:.2f} | {len(own)} | {size:.2f} |", flush=True)
+        n_tasks, size = measure_graph(lazy)
+        print(f"| {name}, source included | {seconds:.2f} | {n_tasks} | {size:.2f} |", flush=True)
+
+
+def beside(encoder: str) -> None:
+    """Print both ways side by side, on two worker processes: graph, loads, memory, seams."""
+    from distributed import Client, LocalCluster
+
+    model, side = untrained(encoder), 2048
+    cube = make_cube(side).chunk(y=512, x=512)
+    print("| | graph, MB | loads of the model | Mpx/s | GB a worker | seam score |")
+    print("|---|---|---|---|---|---|")
+    for name in ("xcontrast", "obvious"):
+        counter = Path(tempfile.mkdtemp()) / "count"
+        counter.touch()
+        with (
+            mock.patch.object(module_of_embed, "_choose_block", return_value=512),
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            client.run(warm)
+            before = max(client.run(peak_memory).values())
+            if name == "obvious":
+                lazy = obvious(cube.s2, Obvious(model, counter), model.card.n_features)
+            else:
+                lazy = cube.s2.contrast.embed(model, stride=16).data
+            size = measure_graph(lazy)[1] - measure_graph(cube.s2.data)[1]
+            counter.write_text("")
+            begin = time.perf_counter()
+            values = lazy.compute()
+            seconds = time.perf_counter() - begin
+            memory = (max(client.run(peak_memory).values()) - before) / 1e9
+            loads = len(counter.read_text()) or sum(client.run(count_networks).values())
+        emb = xr.DataArray(values[0], dims=("feature", "y", "x"))
+        score = emb.contrast.seam_score(every=512 // 16)
+        rate = side * side / 1e6 / seconds
+        print(f"| {name} | {size:.2f} | {loads} | {rate:.2f} | {memory:.2f} | {score:.3f} |")
+
+
+def warm() -> None:
+    """Import what a worker needs: not counted."""
+    import xcontrast.nn.encoders
+    from xcontrast.embedding import kernel
+
+    assert kernel
+    assert xcontrast.nn.encoders
+
+
+def peak_memory() -> float:
+    """Give the most memory that this process ever held, bytes."""
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def count_networks() -> int:
+    """Count the models that this process loaded."""
+    from xcontrast.model import network
+
+    return len(network._networks)
+
+
+def to_zarr(side: int, n_times: int, model: xc.Model, stride: int) -> tuple[float, float]:
+    """Embed a lazy source into a store with two threads: seconds, GB above what was held."""
+    import dask.array
+
+    values = dask.array.random.default_rng(0).random(
+        (n_times, len(BANDS), side, side), dtype="float32", chunks=(1, 10, 1024, 1024)
+    )
+    s2 = xr.DataArray(values, {"s2_band": BANDS}, ("s2_time", "s2_band", "y", "x"))
+    s2.attrs["units"] = "1"
+    lazy = s2.contrast.embed(model, stride=stride).rename("embedding")
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with dask.config.set(scheduler="threads", num_workers=2):
+            return measure(lambda: xc.write_zarr(lazy, folder / "e.zarr", progress=False))
+    finally:
+        shutil.rmtree(folder)
+
+
+def memory(encoder: str, stride: int) -> None:
+    """Print memory and time of streaming to Zarr: more dates, and more area."""
+    model = untrained(encoder)
+    to_zarr(1024, 1, model, stride)
+    print(f"cells of {stride} px, chunks of 1024 px and one date, two threads\n")
+    print("| side, px | dates | seconds | s a Gpx | GB |\n|---|---|---|---|---|")
+    for side, n_times in ((4096, 1), (4096, 4), (4096, 10), (5792, 1), (8192, 1)):
+        seconds, peak = to_zarr(side, n_times, model, stride)
+        rate = seconds / (side * side * n_times / 1e9)
+        print(f"| {side} | {n_times} | {seconds:.1f} | {rate:.0f} | {peak:.2f} |", flush=True)
+
+
+def workers(encoder: str, stride: int) -> None:
+    """Print what a second worker process of one thread brings."""
+    from distributed import Client, LocalCluster
+
+    model, cube = untrained(encoder), make_cube(4096)
+    print("| workers | seconds | times as fast |\n|---|---|---|")
+    alone = 0.0
+    for n_workers in (1, 2, 1, 2):
+        with (
+            mock.patch.object(module_of_embed, "_choose_block", return_value=1024),
+            LocalCluster(
+                n_workers=n_workers, threads_per_worker=1, dashboard_address=None,
+                env={"OMP_NUM_THREADS": "1"},
+            ) as cluster,
+            Client(cluster) as client,
+        ):  # fmt: skip
+            client.run(warm)
+            pieces = cube.s2.persist()
+            lazy = pieces.contrast.embed(model, stride=stride)
+            reduce_blocks(lazy.isel(y=slice(0, 64), x=slice(0, 64)).data)
+            begin = time.perf_counter()
+            reduce_blocks(lazy.data)
+            seconds = time.perf_counter() - begin
+        alone = seconds if n_workers == 1 else alone
+        print(f"| {n_workers} | {seconds:.1f} | {alone / seconds:.2f} |", flush=True)
 
 
 def main() -> None:
     """Read the call."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("speed", "beside", "graph", "memory", "workers"))
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--stride", type=int, default=16)
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--compiled", action="store_true")
-    parser.add_argument("--graph", action="store_true")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    if args.graph:
-        graph(args.encoder)
-    else:
-        speed(args.side, args.stride, args.encoder, compiled=args.compiled)
+    match args.what:
+        case "speed":
+            speed(args.side, args.stride, args.encoder, compiled=args.compiled)
+        case "beside":
+            beside(args.encoder)
+        case "graph":
+            graph(args.encoder)
+        case "memory":
+            memory(args.encoder, args.stride)
+        case "workers":
+            workers(args.encoder, args.stride)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import Result
+from typer.testing import CliRunner
 
 import xcontrast as xc
+from xcontrast.cli import app
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +36,18 @@ def model(area: tuple[Path, str, xr.Dataset], tmp_path_factory: pytest.TempPathF
     return xc.pretrain(cube, max_steps=0, out=out, options=options)
 
 
-def _call(*words: str) -> subprocess.CompletedProcess[str]:
+def _spawn(*words: str) -> subprocess.CompletedProcess[str]:
+    """Call it as a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "xcontrast.cli", *words],
         capture_output=True, text=True, check=False, timeout=300,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
+
+
+def _call(*words: str) -> Result:
+    """Call it in this process, which has imported everything already."""
+    return CliRunner().invoke(app, words)
 
 
 def test_a_region_is_embedded_and_gone_on_with(
@@ -49,10 +58,10 @@ def test_a_region_is_embedded_and_gone_on_with(
     words = ["embed", f"--bbox={box}", "--datetime=2023-04/2023-05", f"--model={model.path}",
              f"--store={store}", f"--source={catalog}", "--sensor=s1", "--stride=16"]  # fmt: skip
     dry = _call(*words, "--dry-run")
-    assert dry.returncode == 0, dry.stderr[-2000:]
+    assert dry.exit_code == 0, dry.output[-2000:]
     assert "<xcontrast.MapPlan>" in dry.stdout
     assert not xr.open_zarr(store).attrs["xcontrast_complete"]
-    done = _call(*words)
+    done = _spawn(*words)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "MapReport: complete" in done.stdout
     found = xr.open_zarr(store)
@@ -75,7 +84,7 @@ def test_a_flood_is_mapped(
              f"--head={tmp_path / 'head'}", f"--event={event}", f"--store={store}",
              f"--source={catalog}"]  # fmt: skip
     done = _call(*words)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.exit_code == 0, done.output[-2000:]
     found = xr.open_zarr(store)
     assert found.label.dims == ("y", "x")
     assert found.label.dtype == np.uint8
@@ -85,7 +94,7 @@ def test_a_flood_is_mapped(
 
 def test_what_is_wrong_is_told_without_a_traceback(tmp_path: Path) -> None:
     words = ["embed", "--bbox=11,44", "--datetime=2023", f"--model={tmp_path}"]
-    wrong = _call(*words, f"--store={tmp_path / 'e.zarr'}")
+    wrong = _spawn(*words, f"--store={tmp_path / 'e.zarr'}")
     assert wrong.returncode == 2
     assert "west,south,east,north" in wrong.stderr
     assert "Traceback" not in wrong.stderr
@@ -123,7 +132,7 @@ def test_a_file_that_is_missing_leaves_gaps_until_it_is_there(
         accepted = plan.run(accept_gaps=True, progress=False)
     finally:
         away.rename(missing)
-    assert broken.returncode == 1
+    assert broken.exit_code == 1
     assert "MapReport: not complete" in broken.stdout
     assert "0.0.0: " in broken.stdout
     assert "vv (missing)" in broken.stdout

@@ -86,7 +86,7 @@ def embed(
         As given: ``embedding (…, feature, y, x)`` float32, or ``(…, feature)`` if pooled, or a
         Dataset with one variable a sensor; dask-backed. The coord ``valid_fraction (…, y, x)``
         says how much of each cell is valid. attrs name the model's digest, the sensor, space and
-        stride, and the encoder's own.
+        stride, the encoder's own, and the ``halo`` of blocks or the ``window``, pixels.
 
     Raises
     ------
@@ -160,7 +160,8 @@ def _embed_array(
     kernel = EmbedKernel(*network, step, tile)
     deepest = max(level.stride for level in card.geometry())
     result = _map_cells(selected, kernel, sensor, n_features, halo)
-    return result.assign_attrs({**attrs, "stride": step, "encoder_stride": deepest})
+    seen = {"halo": halo} if tile is None else {"window": STEP + OVERLAP}
+    return result.assign_attrs({**attrs, "stride": step, "encoder_stride": deepest, **seen})
 
 
 def _pool(
