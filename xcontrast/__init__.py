@@ -36,7 +36,7 @@ from xcontrast.legends import WORLDCOVER as WORLDCOVER
 from xcontrast.legends import Legend as Legend
 from xcontrast.mapping.cog import to_cog as to_cog
 from xcontrast.mapping.plan import MapPlan as MapPlan
-from xcontrast.mapping.plan import plan_map as plan_map
+from xcontrast.mapping.planning import plan_map as plan_map
 from xcontrast.model import Model as Model
 from xcontrast.model import import_weights as import_weights
 from xcontrast.model import load_model as load_model

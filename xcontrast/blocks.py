@@ -135,7 +135,9 @@ def _run(
     """Cut a window out of the chunks that it touches and apply the kernel."""
     first = parts[0][0]
     size = (window.rows[1] - window.rows[0], window.cols[1] - window.cols[0])
-    values = np.full((*first.shape[:-2], *size), np.nan, np.float32)
+    values = np.empty((*first.shape[:-2], *size), np.float32)
+    if not _is_inside(window):
+        values.fill(np.nan)
     top = corner[0]
     for line in parts:
         left = corner[1]
@@ -144,6 +146,13 @@ def _run(
             left += part.shape[-1]
         top += line[0].shape[-2]
     return kernel(window, values)
+
+
+def _is_inside(window: Window) -> bool:
+    return all(
+        first >= 0 and last <= length
+        for (first, last), length in zip((window.rows, window.cols), window.shape, strict=True)
+    )
 
 
 def _paste(values: npt.NDArray[Any], part: npt.NDArray[Any], top: int, left: int) -> None:

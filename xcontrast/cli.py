@@ -74,12 +74,15 @@ def embed(
     sensor: SensorOf = None,
     space: Annotated[str, typer.Option(help="As for xc.embed.")] = "encoder",
     stride: Stride = None,
+    packed: Annotated[bool, typer.Option(help="Write one byte a feature.")] = False,
     scheduler: Scheduler = None,
     accept_gaps: Gaps = False,
     dry_run: Dry = False,
 ) -> None:
     """Embed a region into a store, tile by tile; run again, it goes on."""
-    told = {"sensor": sensor, "space": space, "stride": stride, "source": source}
+    told = {
+        "sensor": sensor, "space": space, "stride": stride, "packed": packed, "source": source
+    }  # fmt: skip
     _run_plan(bbox, datetime, model, store, None, scheduler, accept_gaps, dry_run, told)
 
 

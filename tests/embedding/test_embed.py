@@ -170,7 +170,11 @@ def test_what_a_model_does_not_fit(
         xc.embed(change(cube), untrained, **options)
 
 
-def test_a_moved_model_says_so(cube: xr.Dataset, untrained: xc.Model, tmp_path: Path) -> None:
+def test_a_moved_model_says_so(
+    cube: xr.Dataset, untrained: xc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other tests may have sent this model to workers, which keep a copy.
+    monkeypatch.setenv("XCONTRAST_CACHE", str(tmp_path / "cache"))
     moved = untrained.save(tmp_path / "here")
     emb = cube.s1.contrast.embed(moved)
     moved.path.rename(tmp_path / "there")

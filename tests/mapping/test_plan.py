@@ -98,6 +98,48 @@ def test_tiles_are_the_embedding_and_the_map_in_one_pass(
     assert found.attrs["xcontrast_complete"] is True
 
 
+def test_a_packed_store_is_a_quarter_and_gives_the_embedding_back(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    given = {"cube": wide, "model": untrained, "sensor": "s2", "probe": False}
+    plain = xc.plan_map(**given, store=tmp_path / "e.zarr")
+    plan = xc.plan_map(**given, store=tmp_path / "p.zarr", packed=True)
+    assert plan.facts["bytes_to_write"] < 0.26 * plain.facts["bytes_to_write"]
+    assert plan.run(progress=False).complete
+    direct = wide.s2.contrast.embed(untrained).compute()
+    back = plan.open().contrast.unpack()
+    assert back.name == "s2"
+    assert back.attrs["model_digest"] == untrained.digest
+    assert float(abs(back - direct).max()) <= float(abs(direct).max()) / 250
+    with pytest.raises(SourceError, match="begun with other packed"):
+        xc.plan_map(**given, store=tmp_path / "p.zarr")
+
+
+def test_a_head_on_both_sensors_maps_both(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    event = "2023-04-10"
+    emb = wide.contrast.embed(untrained)
+    change = xr.Dataset({k: xc.before_after(v, event=event) for k, v in emb.items()})
+    change = change.drop_vars(["s1_valid_fraction", "s2_valid_fraction"], errors="ignore").compute()
+    labels = (change.s1.isel(feature=0) > float(change.s1.isel(feature=0).mean())).astype("uint8")
+    head = change.contrast.fit(labels, legend=xc.FLOOD)
+    assert head.facts["sensors"] == ["s1", "s2"]
+    plan = xc.plan_map(
+        cube=wide, model=untrained, head=head, event=event, store=tmp_path / "m.zarr"
+    )
+    assert plan.facts["bytes_to_read"] == (wide.s1.size + wide.s2.size) * 2
+    assert plan.run(progress=False).complete
+    expected = change.contrast.predict(head).compute()
+    agree = float((plan.open().label == expected.label).mean())
+    assert agree > 0.999
+    with pytest.raises(DataError, match=r"fitted on: s1, s2.*sensor='s1'.*leave `sensor` out"):
+        xc.plan_map(
+            cube=wide, model=untrained, head=head, sensor="s1", event=event,
+            store=tmp_path / "n.zarr",
+        )  # fmt: skip
+
+
 def test_what_failed_is_told_and_made_later(
     wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -192,7 +234,7 @@ def test_it_must_be_clear_what_to_map(
     wide: xr.Dataset, untrained: xc.Model, tmp_path: Path
 ) -> None:
     store = tmp_path / "m.zarr"
-    with pytest.raises(DataError, match=r"one sensor to map.*s1, s2.*sensor='s1'"):
+    with pytest.raises(DataError, match=r"one sensor to embed.*s1, s2.*sensor='s1'"):
         xc.plan_map(cube=wide, model=untrained, store=store)
     with pytest.raises(DataError, match=r"a cube, or datetime and one of.*datetime=None"):
         xc.plan_map(model=untrained, sensor="s1", store=store)

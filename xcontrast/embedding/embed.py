@@ -76,7 +76,8 @@ def embed(
         and collections, of 2,048 px a side at most. `stride` has no meaning then.
     precision : {"auto", "32", "bf16"}, default "auto"
         Of the encoder; auto is bfloat16 where the device that computes has units for it, float32
-        elsewhere. Features are float32 either way; bfloat16 changes them by about half a percent.
+        elsewhere. Features are float32 either way; bfloat16 moves them by .3 to .9 % of their
+        spread (rms), and a flood map on .02 % of its pixels at most.
     device : str, default "auto"
         Where blocks are computed; auto is the GPU if there is one.
 

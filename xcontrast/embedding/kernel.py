@@ -130,7 +130,8 @@ def count_valid(window: Window, values: npt.NDArray[Any]) -> npt.NDArray[np.floa
     halo, stride = window.halo, window.stride
     rows, cols = window.cells
     inside = values[..., halo : halo + rows * stride, halo : halo + cols * stride]
-    valid = np.isfinite(inside).all(axis=-3)
+    # What is not finite in one band is not finite in the sum; a tenth of the memory of a mask each.
+    valid = np.isfinite(inside.sum(axis=-3))
     counts = valid.reshape(*valid.shape[:-2], rows, stride, cols, stride).sum((-3, -1))
     height, width = (
         np.minimum(stride, length - (first + halo) - stride * np.arange(n))

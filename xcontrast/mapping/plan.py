@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xcontrast.conventions import drop_levels
-from xcontrast.cubes.cube import open_cube
-from xcontrast.cubes.sources import Box, SourceLike
-from xcontrast.cubes.zones import split_zones
-from xcontrast.embedding.composites import before_after
-from xcontrast.embedding.embed import embed
-from xcontrast.errors import DataError, problem
-from xcontrast.heads.head import Head
-from xcontrast.heads.maps import predict
 from xcontrast.mapping.cog import select_layer, to_cog
-from xcontrast.mapping.effort import count_work, probe_rate
 from xcontrast.mapping.overviews import write_overviews
 from xcontrast.mapping.running import MapReport, Order, run_tiles
 from xcontrast.model import Model, share
@@ -30,9 +20,8 @@ from xcontrast.sensors import SENSORS
 
 if TYPE_CHECKING:
     from distributed import Client
-    from odc.geo.geobox import GeoBox
 
-__all__ = ["MapPlan", "plan_map"]
+__all__ = ["MapPlan"]
 
 STORED = 2
 """Bytes of a number in the archive."""
@@ -177,141 +166,3 @@ class MapPlan:
         }  # fmt: skip
         lines = "\n".join(f"  {name:<10} {value}" for name, value in rows.items())
         return f"<xcontrast.MapPlan>\n{lines}"
-
-
-def plan_map(
-    *,
-    model: Model,
-    store: str | os.PathLike[str],
-    cube: xr.Dataset | None = None,
-    bbox: Box | None = None,
-    geobox: GeoBox | None = None,
-    datetime: str | None = None,
-    source: SourceLike = None,
-    head: Head | None = None,
-    event: str | None = None,
-    sensor: Literal["s1", "s2"] | None = None,
-    space: str = "encoder",
-    stride: int | None = None,
-    tile: int | None = None,
-    probe: bool = True,
-) -> MapPlan:
-    """Plan a map of a region: what it takes, and what of it is done.
-
-    Parameters
-    ----------
-    model : Model
-        Whose embeddings they are.
-    store : path
-        The Zarr store, ``something.zarr``: new, or one begun with the same plan.
-    cube : Dataset, optional
-        From :func:`open_cube` or :func:`as_cube`; instead of `bbox`, `geobox`, `datetime` and
-        `source`.
-    bbox, geobox, datetime, source
-        As for :func:`open_cube`. A box over several UTM zones is several plans: see
-        :func:`split_zones`.
-    head : Head, optional
-        Write its categories and their probabilities in the same pass; by default embeddings.
-    event : str, optional
-        Where the head was fitted on before, after and their difference: the date between them.
-    sensor : {"s1", "s2"}, optional
-        Which to embed; by default the head's, or the model's only one.
-    space, stride
-        As for :func:`embed`; a head has its own space.
-    tile : int, optional
-        Pixels a side of a tile, made a whole number of the embedding's blocks; by default one.
-    probe : bool, default True
-        Encode one window of noise, to tell how long it will take.
-
-    Returns
-    -------
-    MapPlan
-        Its ``run()`` makes what is missing; printed, it says what it takes. Nothing but the
-        catalog has been read, and nothing but the store's description written.
-
-    Raises
-    ------
-    DataError
-        If it is not clear what to map, or the inputs do not fit each other.
-    SourceError
-        If the store holds something else, or was begun with another plan.
-    """
-    name = _choose_sensor(model, head, sensor)
-    if cube is None:
-        cube = _open(model, name, bbox, geobox, datetime, source)
-    cube = cube[[name]]
-    kept = str(head.facts["space"]) if head is not None else space
-    emb = embed(cube[name], model, space=kept, stride=stride)  # type: ignore[arg-type]
-    block = int(emb.attrs["stride"]) * max(*emb.chunksizes["y"], *emb.chunksizes["x"])
-    stated = {
-        "model": model.digest, "sensor": name, "space": kept, "stride": emb.attrs["stride"],
-        "head": None if head is None else head.digest, "event": event,
-        "crs": _name_crs(emb),
-        "first": [float(emb[d][0]) for d in ("y", "x") if d in emb.coords],
-        "times": [str(t) for d in emb.dims if d in (f"{name}_time", "date") for t in emb[d].values],
-    }  # fmt: skip
-    work = count_work(cube[name], model, block)
-    if head is None:
-        lazy = emb.rename(name).to_dataset()
-    else:
-        if head.facts.get("composite"):
-            emb = before_after(emb, event=event)
-        lazy = predict(emb, head)
-    side = -(-max(tile or block, 1) // block) * block // int(stated["stride"])
-    steps = {d: 1 for d in lazy.dims if d in (f"{name}_time", "date", "location")}
-    steps |= {d: min(side, lazy.sizes[d]) for d in ("y", "x")}
-    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=stated)
-    rate = probe_rate(model, name, kept, int(stated["stride"])) if probe else 0.0
-    return MapPlan(lazy, cube, regions, rate, work, model)
-
-
-def _name_crs(embedding: xr.DataArray) -> str | None:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
-
-    crs = embedding.odc.crs if "spatial_ref" in embedding.coords else None
-    return None if crs is None else str(crs)
-
-
-def _choose_sensor(model: Model, head: Head | None, sensor: str | None) -> str:
-    asked: Sequence[str] = [sensor] if sensor else model.sensors
-    if head is not None and sensor is None:
-        asked = head.facts["sensors"]
-    if len(asked) != 1:
-        raise DataError(
-            problem(
-                expected="one sensor to map",
-                received=", ".join(asked),
-                do="give sensor='s1' or 's2'; a head on both maps with xc.predict",
-            )
-        )
-    return asked[0]
-
-
-def _open(
-    model: Model,
-    name: str,
-    bbox: Box | None,
-    geobox: GeoBox | None,
-    datetime: str | None,
-    source: SourceLike,
-) -> xr.Dataset:
-    if datetime is None or (bbox is None) == (geobox is None):
-        raise DataError(
-            problem(
-                expected="a cube, or datetime and one of bbox and geobox",
-                received=f"datetime={datetime!r}, bbox={bbox!r}, geobox={geobox!r}",
-                do="give the area and the period",
-            )
-        )
-    if bbox is not None and len(zones := split_zones(bbox)) > 1:
-        raise DataError(
-            problem(
-                expected="a box in one UTM zone",
-                received=f"one over {', '.join(f'EPSG:{code}' for code in zones)}",
-                do="plan a map for each box of xc.split_zones(bbox), or give a geobox",
-            )
-        )
-    bands = {name: model.card.sensors[name].bands}
-    return open_cube(
-        bbox=bbox, geobox=geobox, datetime=datetime, sensors=(name,), bands=bands, source=source
-    )

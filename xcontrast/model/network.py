@@ -78,7 +78,9 @@ class Network:
         for first in range(0, height, step):
             part = images[:, :, first : first + step].to(weight.device)
             seen = torch.isfinite(part.sum(1, keepdim=True))
-            result[:, :, first : first + step] = self.normalise(torch.nan_to_num(part), seen)
+            if not (on_cpu and bool(seen.all())):
+                part = torch.nan_to_num(part)
+            result[:, :, first : first + step] = self.normalise(part, seen)
         return result
 
     def project(self, cells: Tensor, space: str) -> Tensor:
