@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcontrast.blocks import Window, map_blocks_with_halo
+from xcontrast.blocks import Pieces, Window, map_blocks_with_halo
 
 
-def box_sum(window: Window, values: np.ndarray) -> np.ndarray:
+def box_sum(window: Window, pieces: Pieces) -> np.ndarray:
     """Sum of a 5 x 5 neighbourhood at the first pixel of each cell, NaN as 0."""
-    filled = np.nan_to_num(values)
+    filled = np.nan_to_num(pieces.join())
     total = sum(np.roll(filled, (dy, dx), (-2, -1)) for dy in range(-2, 3) for dx in range(-2, 3))
     rows, cols = window.cells
     inner = total[..., window.halo :: window.stride, window.halo :: window.stride]
@@ -45,8 +45,28 @@ def test_any_chunks_and_blocks_give_the_whole(
     np.testing.assert_allclose(lazy.compute(), expected, atol=1e-4)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 30), st.data())
+def test_pieces_cover_what_is_inside_once(height: int, width: int, data: st.DataObject) -> None:
+    chunks = tuple(data.draw(st.integers(1, n)) for n in (height, width))
+
+    def count(window: Window, pieces: Pieces) -> np.ndarray:
+        seen = np.zeros(pieces.shape, int)
+        for piece, top, left in pieces:
+            seen[..., top : top + piece.shape[-2], left : left + piece.shape[-1]] += 1
+        np.testing.assert_array_equal(seen, np.isfinite(pieces.join()))
+        return np.zeros((1, *window.cells), "float32")
+
+    map_blocks_with_halo(
+        da.ones((1, height, width), chunks=(1, *chunks), dtype="float32"), count,
+        block=8, halo=4, stride=2, n_out=1, dtype="float32", name=f"p-{height}-{width}-{chunks}",
+    ).compute()  # fmt: skip
+
+
 def test_what_lies_outside_is_nan() -> None:
-    def corners(window: Window, values: np.ndarray) -> np.ndarray:
+    def corners(window: Window, pieces: Pieces) -> np.ndarray:
+        values = pieces.join()
+        assert values.shape == pieces.shape
         assert values.shape[-2:] == (8, 8)
         return np.isnan(values).sum(axis=(-3, -2, -1))[..., None, None, None].astype("float32")
 
@@ -68,9 +88,9 @@ def test_one_source_chunk_is_shared_not_copied(no_compute: None) -> None:
 
 @pytest.mark.parametrize("n_out", [None, 3])
 def test_the_promised_shape_is_the_computed_one(n_out: int | None) -> None:
-    def kernel(window: Window, values: np.ndarray) -> np.ndarray:
+    def kernel(window: Window, pieces: Pieces) -> np.ndarray:
         middle = () if n_out is None else (n_out,)
-        return np.zeros((*values.shape[:-3], *middle, *window.cells), "float32")
+        return np.zeros((*pieces.shape[:-3], *middle, *window.cells), "float32")
 
     lazy = map_blocks_with_halo(
         da.zeros((2, 1, 33, 50), chunks=20), kernel,

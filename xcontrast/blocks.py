@@ -8,16 +8,16 @@ array: the value of a cell cannot depend on how the source was chunked.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Window", "map_blocks_with_halo"]
+__all__ = ["Pieces", "Window", "map_blocks_with_halo"]
 
-Kernel = Callable[["Window", npt.NDArray[Any]], npt.NDArray[Any]]
+Kernel = Callable[["Window", "Pieces"], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,47 @@ class Window:
         return counts[0], counts[1]
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """What a window is made of: views into the source chunks that it touches, not joined yet."""
+
+    window: Window
+    lines: Sequence[Sequence[npt.NDArray[Any]]]
+    """Chunks ``(…, C, y, x)``, from north to south, each line from west to east."""
+    corner: tuple[int, int] = (0, 0)
+    """Row and column of the first chunk in the array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole window: ``(…, C, rows, cols)``."""
+        rows, cols = self.window.rows, self.window.cols
+        return (*self.lines[0][0].shape[:-2], rows[1] - rows[0], cols[1] - cols[0])
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[Any], int, int]]:
+        """Give each piece with its first row and column in the window."""
+        top = self.corner[0] - self.window.rows[0]
+        for line in self.lines:
+            left = self.corner[1] - self.window.cols[0]
+            for chunk in line:
+                rows, cols = (
+                    slice(max(-at, 0), max(min(n, length - at), 0))
+                    for at, n, length in zip(
+                        (top, left), chunk.shape[-2:], self.shape[-2:], strict=True
+                    )
+                )
+                yield chunk[..., rows, cols], max(top, 0), max(left, 0)
+                left += chunk.shape[-1]
+            top += line[0].shape[-2]
+
+    def join(self) -> npt.NDArray[np.float32]:
+        """Give the window as one array, NaN outside the source."""
+        values = np.full(self.shape, np.nan, np.float32)
+        for piece, top, left in self:
+            rows, cols = piece.shape[-2:]
+            values[..., top : top + rows, left : left + cols] = piece
+        return values
+
+
 def map_blocks_with_halo(
     array: Any,
     kernel: Kernel,
@@ -60,8 +101,8 @@ def map_blocks_with_halo(
     array : dask.array.Array (…, C, y, x)
         The source, in any chunks.
     kernel : callable
-        ``kernel(window, values) -> result`` with `values` ``(…, C, rows, cols)``, NaN outside
-        the array, and result ``(…, n_out, *window.cells)``. Must be picklable and small.
+        ``kernel(window, pieces) -> result`` ``(…, n_out, *window.cells)``; ``pieces.join()`` is the
+        window as one array. Must be picklable and small.
     block : int
         Pixels a side of a block; a multiple of `stride`.
     halo : int
@@ -132,34 +173,5 @@ def _run(
     corner: tuple[int, int],
     parts: Sequence[Sequence[npt.NDArray[Any]]],
 ) -> npt.NDArray[Any]:
-    """Cut a window out of the chunks that it touches and apply the kernel."""
-    first = parts[0][0]
-    size = (window.rows[1] - window.rows[0], window.cols[1] - window.cols[0])
-    values = np.empty((*first.shape[:-2], *size), np.float32)
-    if not _is_inside(window):
-        values.fill(np.nan)
-    top = corner[0]
-    for line in parts:
-        left = corner[1]
-        for part in line:
-            _paste(values, part, top - window.rows[0], left - window.cols[0])
-            left += part.shape[-1]
-        top += line[0].shape[-2]
-    return kernel(window, values)
-
-
-def _is_inside(window: Window) -> bool:
-    return all(
-        first >= 0 and last <= length
-        for (first, last), length in zip((window.rows, window.cols), window.shape, strict=True)
-    )
-
-
-def _paste(values: npt.NDArray[Any], part: npt.NDArray[Any], top: int, left: int) -> None:
-    """Write a part into an array at a corner that may lie outside it."""
-    inside: list[Any] = [...]
-    outside: list[Any] = [...]
-    for at, n, length in zip((top, left), part.shape[-2:], values.shape[-2:], strict=True):
-        inside.append(slice(max(at, 0), max(min(at + n, length), 0)))
-        outside.append(slice(max(-at, 0), max(min(n, length - at), 0)))
-    values[tuple(inside)] = part[tuple(outside)]
+    """Apply the kernel to the chunks that a window touches."""
+    return kernel(window, Pieces(window, parts, corner))

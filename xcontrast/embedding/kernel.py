@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from xcontrast.blocks import Window
+from xcontrast.blocks import Pieces, Window
 from xcontrast.embedding.blending import blend_windows
 from xcontrast.model import Network, load_network
 
@@ -46,29 +46,35 @@ class EmbedKernel(NetworkKernel):
     tile: int | None
     """Step of the windows of a network that sees the whole image; None for a local one."""
 
-    def __call__(self, window: Window, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Embed ``(…, C, rows, cols)`` to ``(…, F, *window.cells)``."""
+    def __call__(self, window: Window, pieces: Pieces) -> npt.NDArray[np.float32]:
+        """Embed ``(…, C, rows, cols)``, whose leading dims are of one, to ``(…, F, *cells)``."""
         import torch
 
         network = self.load()
-        images = values.reshape(-1, *values.shape[-3:])
+        lead, n_bands = pieces.shape[:-3], pieces.shape[-3]
+        top, left, (height, width) = (0, 0, pieces.shape[-2:])
+        if self.tile is None:
+            top, left, (height, width) = _cut_to_scene(window, network.deepest)
+        start = (window.halo - top, window.halo - left)
+        parts = (
+            (_as_tensor(piece.reshape(n_bands, *piece.shape[-2:])), row - top, col - left)
+            for piece, row, col in pieces
+        )
         # One at a time: a network uses all cores or the GPU, and other threads read meanwhile.
         with network.lock, torch.inference_mode():
-            features = [self._embed(torch.from_numpy(x), window, network) for x in images]
-            joined = features[0][None] if len(features) == 1 else torch.stack(features)
-        share = count_valid(window, images)
+            values, seen = network.prepare_pieces(parts, (n_bands, height, width))
+            features = self._embed(values, start, window, network)
+        share = _share_of_cells(window, _inner(window, seen.cpu().numpy(), start))
         # Features last in memory: so they come, and so heads and stores read them.
-        result: npt.NDArray[np.float32] = joined.permute(0, 2, 3, 1).cpu().numpy()
+        result: npt.NDArray[np.float32] = features.permute(1, 2, 0).cpu().numpy()
         result[(share == 0) | (share < self.min_valid)] = np.nan
-        return np.moveaxis(result, -1, -3).reshape(*values.shape[:-3], -1, *window.cells)
+        return np.moveaxis(result, -1, 0).reshape(*lead, -1, *window.cells)
 
-    def _embed(self, image: Tensor, window: Window, network: Network) -> Tensor:
-        """(C, rows, cols) -> (F, *window.cells)."""
+    def _embed(
+        self, values: Tensor, start: tuple[int, int], window: Window, network: Network
+    ) -> Tensor:
+        """(1, C, H, W) -> (F, *window.cells)."""
         rows, cols = window.cells
-        start = (window.halo, window.halo)
-        if self.tile is None:
-            image, start = _cut_to_scene(image, window, network.deepest)
-        values = network.prepare(image)
         if self.tile is None:
             features = self._features(values, start, (rows, cols), network)[0]
         else:
@@ -98,46 +104,69 @@ class EmbedKernel(NetworkKernel):
         return dense_features(maps, network.levels, stride=self.stride, start=start, shape=shape)
 
 
-def _cut_to_scene(image: Tensor, window: Window, deepest: int) -> tuple[Tensor, tuple[int, int]]:
-    """Drop what lies beyond the scene, to a whole number of the deepest cells.
+def _as_tensor(values: npt.NDArray[Any]) -> Tensor:
+    import torch
 
-    At the scene's own edges the network pads as it would for the scene in one piece; a halo
-    there would only cost time.
+    # Torch takes neither other types nor what it may not write to, such as what came by network.
+    plain = values.dtype == np.float32 and values.flags.writeable and min(values.strides) >= 0
+    return torch.from_numpy(values if plain else values.astype(np.float32, order="C"))
+
+
+def _cut_to_scene(window: Window, deepest: int) -> tuple[int, int, tuple[int, int]]:
+    """Leave out what lies beyond the scene: first row and column in the window, and the shape.
+
+    To a whole number of the deepest cells. At the scene's own edges the network pads as it would
+    for the scene in one piece; a halo there would only cost time.
     """
-    spans, start = [], []
+    firsts, lengths = [], []
     for (first, last), length in zip((window.rows, window.cols), window.shape, strict=True):
         end = -(-length // deepest) * deepest
-        spans.append(slice(max(first, 0) - first, min(last, end) - first))
-        start.append(window.halo + min(first, 0))
-    return image[:, spans[0], spans[1]], (start[0], start[1])
+        firsts.append(max(first, 0) - first)
+        lengths.append(min(last, end) - max(first, 0))
+    return firsts[0], firsts[1], (lengths[0], lengths[1])
 
 
-def count_valid(window: Window, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def count_valid(window: Window, pieces: Pieces) -> npt.NDArray[np.float32]:
     """Give the share of pixels of each cell that are valid in all bands.
 
     Parameters
     ----------
     window : Window
         Of a task.
-    values : ndarray (…, C, rows, cols), float32
-        NaN where invalid or outside the array.
+    pieces : Pieces
+        ``(…, C, rows, cols)`` float32, NaN where invalid.
 
     Returns
     -------
     ndarray (…, *window.cells), float32
         0..1; pixels outside the array do not count.
     """
+    valid = np.zeros((*pieces.shape[:-3], *pieces.shape[-2:]), bool)
+    for piece, top, left in pieces:
+        rows, cols = piece.shape[-2:]
+        # What is not finite in one band is not finite in the sum.
+        valid[..., top : top + rows, left : left + cols] = np.isfinite(piece.sum(axis=-3))
+    return _share_of_cells(window, _inner(window, valid, (window.halo, window.halo)))
+
+
+def _inner(
+    window: Window, valid: npt.NDArray[np.bool_], start: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    rows, cols = (n * window.stride for n in window.cells)
+    return valid[..., start[0] : start[0] + rows, start[1] : start[1] + cols]
+
+
+def _share_of_cells(window: Window, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """(…, rows * stride, cols * stride) -> (…, rows, cols)."""
     halo, stride = window.halo, window.stride
     rows, cols = window.cells
-    inside = values[..., halo : halo + rows * stride, halo : halo + cols * stride]
-    # What is not finite in one band is not finite in the sum; a tenth of the memory of a mask each.
-    valid = np.isfinite(inside.sum(axis=-3))
-    counts = valid.reshape(*valid.shape[:-2], rows, stride, cols, stride).sum((-3, -1))
     height, width = (
         np.minimum(stride, length - (first + halo) - stride * np.arange(n))
         for (first, _), length, n in zip(
             (window.rows, window.cols), window.shape, (rows, cols), strict=True
         )
     )
-    share: npt.NDArray[np.float32] = (counts / (height[:, None] * width)).astype(np.float32)
+    counts = valid.reshape(*valid.shape[:-2], rows, stride, cols, stride)
+    total = counts.sum(-1, dtype=np.uint16).sum(-2, dtype=np.int64)
+    share: npt.NDArray[np.float32] = (total / (height[:, None] * width)).astype(np.float32)
     return share

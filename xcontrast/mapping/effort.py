@@ -7,7 +7,7 @@ import time
 import numpy as np
 import xarray as xr
 
-from xcontrast.blocks import Window
+from xcontrast.blocks import Pieces, Window
 from xcontrast.embedding.blending import OVERLAP, STEP
 from xcontrast.embedding.kernel import EmbedKernel
 from xcontrast.model import Model
@@ -41,8 +41,8 @@ def probe_rate(model: Model, sensor: str, space: str, stride: int) -> float:
     kernel = EmbedKernel(
         str(model.path.resolve()), model.digest, sensor, space, "auto", "auto", 0.0, stride, None
     )
-    values = noise.astype(np.float32)
-    kernel(window, values)
+    pieces = Pieces(window, [[noise.astype(np.float32)]])
+    kernel(window, pieces)
     begin = time.perf_counter()
-    kernel(window, values)
+    kernel(window, pieces)
     return PROBE * PROBE / (time.perf_counter() - begin)

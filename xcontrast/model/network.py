@@ -9,6 +9,8 @@ from xcontrast.model.card import Card
 from xcontrast.model.sharing import find_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
     from torch import Tensor
 
@@ -51,37 +53,74 @@ class Network:
     def prepare(self, images: Tensor) -> Tensor:
         """Scale images in the sensor's units, NaN where invalid, to encode.
 
-        In strips, so that what lies between the two is not written to memory and read again.
-
         Parameters
         ----------
-        images : Tensor (B, C, H, W) or (C, H, W), float32
+        images : Tensor (B, C, H, W), float32
 
         Returns
         -------
         Tensor (B, C, H, W)
             In the encoder's precision, on its device, channels last in memory.
         """
+        result = self._empty(tuple(images.shape))
+        self._scale(images, result)
+        return result
+
+    def prepare_pieces(
+        self, pieces: Iterable[tuple[Tensor, int, int]], shape: tuple[int, int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Scale an image that comes in pieces, without joining them first.
+
+        Parameters
+        ----------
+        pieces : iterable of (Tensor (C, h, w), float32, int, int)
+            Each with its first row and column; what none covers is not valid.
+        shape : tuple of int
+            C, H and W of the image.
+
+        Returns
+        -------
+        tuple of Tensor
+            ``(1, C, H, W)`` as of :meth:`prepare`, and ``(H, W)`` bool: where all bands are valid.
+        """
+        import torch
+
+        result = self._empty((1, *shape)).zero_()
+        seen = torch.zeros(shape[1:], dtype=torch.bool, device=self.device)
+        for piece, top, left in pieces:
+            rows, cols = slice(top, top + piece.shape[1]), slice(left, left + piece.shape[2])
+            self._scale(piece[None], result[:, :, rows, cols], seen[rows, cols])
+        return result, seen
+
+    def _empty(self, shape: tuple[int, ...]) -> Tensor:
         import torch
 
         weight = next(self.encoder.parameters())
-        images = images.reshape(-1, *images.shape[-3:])
-        result = torch.empty(
-            images.shape,
+        return torch.empty(
+            shape,
             dtype=weight.dtype,
             device=weight.device,
             memory_format=torch.channels_last,
         )
-        height, line = images.shape[2], images.numel() // images.shape[2]
-        on_cpu = weight.device.type == "cpu"
-        step = max(1, STRIP // line) if on_cpu else height
+
+    def _scale(self, images: Tensor, target: Tensor, seen: Tensor | None = None) -> None:
+        """Write scaled images, and where they are valid.
+
+        In strips, so that what lies between the two is not written to memory and read again.
+        """
+        import torch
+
+        height, line = images.shape[2], max(1, images.numel() // max(1, images.shape[2]))
+        on_cpu = target.device.type == "cpu"
+        step = max(1, STRIP // line) if on_cpu else max(1, height)
         for first in range(0, height, step):
-            part = images[:, :, first : first + step].to(weight.device)
-            seen = torch.isfinite(part.sum(1, keepdim=True))
-            if not (on_cpu and bool(seen.all())):
+            part = images[:, :, first : first + step].to(target.device)
+            valid = torch.isfinite(part.sum(1, keepdim=True))
+            if not (on_cpu and bool(valid.all())):
                 part = torch.nan_to_num(part)
-            result[:, :, first : first + step] = self.normalise(part, seen)
-        return result
+            target[:, :, first : first + step] = self.normalise(part, valid)
+            if seen is not None:
+                seen[first : first + step] = valid[0, 0]
 
     def project(self, cells: Tensor, space: str) -> Tensor:
         """Give (n, F) features in a projected space: (n, D), unit norm."""
