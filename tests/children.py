@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
+from pathlib import Path
+
+import numpy as np
 
 import xcontrast as xc
 
@@ -68,3 +72,16 @@ def pretrain_rank(rank: int, folder: str) -> None:
         file.write(model.digest)
     dist.barrier()
     dist.destroy_process_group()
+
+
+def refuse_second_date(values: np.ndarray, *, broken: str, block_id: tuple[int, ...]) -> np.ndarray:
+    """Raise for the second date as long as a file is there."""
+    if block_id and block_id[0] == 1 and Path(broken).exists():
+        raise RuntimeError("this date is broken")
+    return values
+
+
+def limit_files(size: int | None) -> None:
+    """Have this process fail to write files beyond a size, as on a full disk; None lifts it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))

@@ -328,7 +328,7 @@ def memory(encoder: str, stride: int) -> None:
     to_zarr(1024, 1, model, stride)
     print(f"cells of {stride} px, chunks of 1024 px and one date, two threads\n")
     print("| side, px | dates | seconds | s a Gpx | GB |\n|---|---|---|---|---|")
-    for side, n_times in ((4096, 1), (4096, 4), (4096, 10), (5792, 1), (8192, 1)):
+    for side, n_times in ((4096, 1), (4096, 4), (4096, 10), (5792, 1), (8192, 1), (10_980, 1)):
         seconds, peak = to_zarr(side, n_times, model, stride)
         rate = seconds / (side * side * n_times / 1e9)
         print(f"| {side} | {n_times} | {seconds:.1f} | {rate:.0f} | {peak:.2f} |", flush=True)

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +9,10 @@ import pytest
 import rasterio
 import rioxarray  # noqa: F401
 import xarray as xr
-from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
 from xcontrast.regions import RegionStore
-
-
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of 64 px, so that a small cube has several."""
-    monkeypatch.setattr("xcontrast.embedding.embed.BLOCK", 64)
-    monkeypatch.setattr("xcontrast.embedding.embed.BLOCK_STEP", 64)
-
-
-@pytest.fixture
-def wide() -> xr.Dataset:
-    """Sides that divide nothing; three dates."""
-    return planted_cube(160, n_times=3).isel(x=slice(0, 150), y=slice(0, 133)).chunk(y=50, x=70)
 
 
 def _head(cube: xr.Dataset, model: xc.Model) -> xc.Head:
@@ -244,73 +224,6 @@ def test_it_must_be_clear_what_to_map(
             datetime="2023",
         )  # fmt: skip
     assert not store.exists()
-
-
-SCRIPT = """
-import json, sys
-sys.path[:0] = json.loads(sys.argv[1])
-import xcontrast as xc, xcontrast.embedding.embed as e
-from scenes import planted_cube
-e.BLOCK = e.BLOCK_STEP = 64
-wide = planted_cube(160, n_times=3).isel(x=slice(0, 150), y=slice(0, 133)).chunk(y=50, x=70)
-model = xc.load_model(sys.argv[2])
-plan = xc.plan_map(cube=wide, model=model, sensor="s1", store=sys.argv[3], probe=False)
-plan.run(progress=False)
-"""
-
-
-@pytest.mark.slow
-def test_killed_and_run_again_it_is_the_undisturbed_map(
-    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
-) -> None:
-    target = tmp_path / "killed.zarr"
-    command = [sys.executable, "-c", SCRIPT, json.dumps(sys.path), str(untrained.path), str(target)]
-    process = subprocess.Popen(command, start_new_session=True)
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list((tmp_path / ".killed.zarr.done").glob("*"))) >= 3:
-            break
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    plan = xc.plan_map(cube=wide, model=untrained, sensor="s1", store=target, probe=False)
-    left = len(plan.pending())
-    assert 0 < left < 27
-    report = plan.run(progress=False)
-    print(f"{27 - left} of 27 tiles outlived the kill")
-    assert (report.done, report.before) == (left, 27 - left)
-    direct = wide.s1.contrast.embed(untrained).compute()
-    xr.testing.assert_allclose(plan.open().s1.compute(), direct, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_on_a_cluster_a_killed_worker_costs_nothing(
-    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
-) -> None:
-    from distributed import Client, LocalCluster
-
-    plan = xc.plan_map(
-        cube=wide, model=untrained, sensor="s1", store=tmp_path / "c.zarr", probe=False
-    )
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
-        first = next(iter(cluster.workers.values()))
-        killer = subprocess.Popen(
-            [
-                sys.executable, "-c",
-                "import os, signal, sys, time\n"
-                "from pathlib import Path\n"
-                "while len(list(Path(sys.argv[1]).glob('*'))) < 4: time.sleep(0.05)\n"
-                "os.kill(int(sys.argv[2]), signal.SIGKILL)",
-                str(plan.store.marks), str(first.process.process.pid),
-            ]
-        )  # fmt: skip
-        report = plan.run(client, progress=False)
-        assert killer.wait(timeout=60) == 0
-    assert report.complete
-    assert report.done == 27
-    direct = wide.s1.contrast.embed(untrained).compute()
-    xr.testing.assert_allclose(plan.open().s1.compute(), direct, atol=1e-5)
 
 
 def test_an_interruption_does_not_wait_for_the_tiles_to_come(
