@@ -140,6 +140,17 @@ def test_bad_calls(chips: xc.Chips, call: dict, error: type, message: str) -> No
         xc.pretrain(chips, **{"max_steps": 1, "options": QUICK, **call})
 
 
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+def test_dates_of_one_sensor_are_taken_one_by_one(method: str) -> None:
+    # Twelve days apart, and nothing to pair with: two views of an image need no partner.
+    cube = planted_cube(96, n_times=3)[["s2"]]
+    model = xc.pretrain(cube, method=method, max_steps=2, batch_size=4, options=QUICK)
+    assert list(model.sensors) == ["s2"]
+    told = model.card.training
+    assert told["n_pairs"] == 3
+    assert told["n_train_chips"] + told["n_held_out_chips"] <= 27
+
+
 def test_bad_data(cube: xr.Dataset) -> None:
     with pytest.raises(DataError, match="Expected chips with both sensors"):
         xc.pretrain(xc.chips(xc.pairs(cube)[["s1"]], size=32), options=QUICK)

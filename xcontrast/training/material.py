@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import xarray as xr
 
@@ -12,7 +11,7 @@ from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.pairing import pairs
 from xcontrast.sampling.saving import is_saved, load_chips
-from xcontrast.sensors import SENSORS
+from xcontrast.sensors import SENSORS, Sensor
 from xcontrast.training.options import PretrainOptions
 
 __all__ = ["CHIPS", "as_chips", "bring_near", "count_drawn"]
@@ -89,7 +88,7 @@ def as_chips(obj: xr.Dataset | Chips, method: str, options: PretrainOptions) -> 
     if isinstance(obj, Chips):
         found = obj
     else:
-        paired = obj if "pair" in obj.dims else pairs(obj, kind=_choose_pairs(obj, method, options))
+        paired = obj if "pair" in obj.dims else _pair(obj, method, options)
         found = chips(paired, size=options.chip_size)
     names = " and ".join(sensor.title for sensor in found.sensors)
     if method == "multimodal" and len(found.sensors) < len(SENSORS):
@@ -112,13 +111,21 @@ def as_chips(obj: xr.Dataset | Chips, method: str, options: PretrainOptions) -> 
     return found
 
 
-def _choose_pairs(
-    cube: xr.Dataset, method: str, options: PretrainOptions
-) -> Literal["cross-sensor", "seasonal", "both"]:
+def _pair(cube: xr.Dataset, method: str, options: PretrainOptions) -> xr.Dataset:
     if method == "multimodal":
-        return "both" if options.seasonal_weight else "cross-sensor"
-    both = all(sensor.name in cube for sensor in SENSORS)
-    return "seasonal" if method in DATES or not both else "cross-sensor"
+        return pairs(cube, kind="both" if options.seasonal_weight else "cross-sensor")
+    if method in DATES:
+        return pairs(cube, kind="seasonal")
+    sensors = [sensor for sensor in SENSORS if sensor.name in cube]
+    if len(sensors) == 1 and sensors[0].time in cube[sensors[0].name].dims:
+        return _take_images(cube, sensors[0])
+    return pairs(cube, kind="cross-sensor" if len(sensors) > 1 else "seasonal")
+
+
+def _take_images(cube: xr.Dataset, sensor: Sensor) -> xr.Dataset:
+    """Take every date of a cube by itself: two views of one image need no partner."""
+    names = [name for name in (sensor.name, sensor.valid) if name in cube]
+    return cube[names].swap_dims({sensor.time: "pair"})
 
 
 def _count_dates(windows: Chips) -> int:

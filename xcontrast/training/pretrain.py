@@ -52,10 +52,11 @@ def pretrain(
 ) -> Model:
     """Train one encoder a sensor on positive pairs, without labels.
 
-    A cube is paired (within three days; for the seasonal methods by dates at least 60 days apart)
-    and cut into chips first; pairs are cut; chips are taken as they are. A part of the ground is
-    held out, in blocks or by location, and what belongs together is retrieved there all along:
-    the two sensors from each other, or one place at another date.
+    A cube is paired (within three days; for the seasonal methods by dates at least 60 days apart;
+    simclr and moco take the dates of a cube of one sensor one by one) and cut into chips first;
+    pairs are cut; chips are taken as they are. A part of the ground is held out, in blocks or by
+    location, and what belongs together is retrieved there all along: the two sensors from each
+    other, or one place at another date.
 
     Parameters
     ----------
