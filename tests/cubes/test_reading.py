@@ -124,10 +124,12 @@ def test_a_cluster_computes_tomorrow_what_patch_url_cannot(
     )
     time.sleep(8)
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(processes=True, **options) as cluster, Client(cluster):
+    with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
         np.testing.assert_array_equal(cube.s2.compute().values, truth)
         with pytest.raises(Exception, match=r"403|does not exist"):
             signed_early.compute()
+        # New processes: GDAL keeps what it read under a link, and would not ask the server again.
+        client.restart()
         server.withdraw()
         server.fail(Trouble("B04", status=403))
         with pytest.raises(SourceError, match=r"B04 of 2023-06-01.*HTTP 403.*\(access"):
