@@ -70,6 +70,19 @@ def test_it_stays_lazy_and_depends_on_no_chunks(untrained: xc.Model, no_compute:
         np.testing.assert_allclose(cut.values, one.values, rtol=1e-2, atol=1e-3)
 
 
+def test_arrays_that_may_not_be_written_to_are_taken(untrained: xc.Model) -> None:
+    # As they come by network on a cluster, and as dask.array.zeros makes them.
+    images = stack(3)
+    frozen = images.copy(deep=True)
+    frozen.values.flags.writeable = False
+    np.testing.assert_array_equal(
+        frozen.contrast.embed(untrained, pool=True), images.contrast.embed(untrained, pool=True)
+    )
+    np.testing.assert_array_equal(
+        frozen.contrast.embed(untrained), images.contrast.embed(untrained)
+    )
+
+
 def test_tasks_hold_many_small_images(untrained: xc.Model, no_compute: None) -> None:
     import dask.array as da
 

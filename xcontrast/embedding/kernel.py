@@ -18,7 +18,7 @@ from xcontrast.model import Network, load_network
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EmbedKernel", "NetworkKernel", "count_valid"]
+__all__ = ["EmbedKernel", "NetworkKernel", "as_tensor", "count_valid"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class EmbedKernel(NetworkKernel):
             top, left, (height, width) = _cut_to_scene(window, network.deepest)
         start = (window.halo - top, window.halo - left)
         parts = (
-            (_as_tensor(piece.reshape(n_bands, *piece.shape[-2:])), row - top, col - left)
+            (as_tensor(piece.reshape(n_bands, *piece.shape[-2:])), row - top, col - left)
             for piece, row, col in pieces
         )
         # One at a time: a network uses all cores or the GPU, and other threads read meanwhile.
@@ -104,7 +104,8 @@ class EmbedKernel(NetworkKernel):
         return dense_features(maps, network.levels, stride=self.stride, start=start, shape=shape)
 
 
-def _as_tensor(values: npt.NDArray[Any]) -> Tensor:
+def as_tensor(values: npt.NDArray[Any]) -> Tensor:
+    """Give an array to torch, copied only where it must be."""
     import torch
 
     # Torch takes neither other types nor what it may not write to, such as what came by network.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xcontrast.embedding.kernel import NetworkKernel
+from xcontrast.embedding.kernel import NetworkKernel, as_tensor
 from xcontrast.errors import DataError, problem
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class PoolKernel(NetworkKernel):
         import torch
 
         network = self.load()
-        images = torch.from_numpy(values.reshape(-1, *values.shape[-3:]))
+        images = as_tensor(values.reshape(-1, *values.shape[-3:]))
         size = max(1, BATCH_PIXELS // (values.shape[-1] * values.shape[-2]))
         with network.lock, torch.inference_mode():
             parts = [self._embed(batch, network).cpu() for batch in torch.split(images, size)]

@@ -12,7 +12,7 @@ import xarray as xr
 from xcontrast.cubes.cube import open_cube
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
-from xcontrast.embedding.composites import before_after
+from xcontrast.embedding.composites import TIMES, before_after
 from xcontrast.embedding.embed import embed
 from xcontrast.embedding.packing import pack
 from xcontrast.errors import DataError, problem
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 __all__ = ["plan_map"]
-
-TIMES = ("s1_time", "s2_time", "date")
 
 
 def plan_map(
