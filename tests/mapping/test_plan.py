@@ -91,6 +91,8 @@ def test_a_packed_store_is_a_quarter_and_gives_the_embedding_back(
     assert back.name == "s2"
     assert back.attrs["model_digest"] == untrained.digest
     assert float(abs(back - direct).max()) <= float(abs(direct).max()) / 250
+    with pytest.raises(DataError, match=r"as floats.*packed embedding.*without `packed`"):
+        plan.write_overviews(progress=False)
     with pytest.raises(SourceError, match="begun with other packed"):
         xc.plan_map(**given, store=tmp_path / "p.zarr")
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.conventions import describe_levels, drop_levels
-from xcontrast.errors import SourceError, problem
+from xcontrast.errors import DataError, SourceError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.legends import NO_LABEL
 from xcontrast.mapping.running import Order, run_tiles
@@ -51,6 +51,8 @@ def write_overviews(
     ------
     SourceError
         If regions are not done, or a level cannot be written.
+    DataError
+        If the store holds packed embeddings.
 
     Notes
     -----
@@ -60,6 +62,7 @@ def write_overviews(
     """
     store.require_whole()
     finest = finer = xr.open_zarr(store.path)
+    _check_averageable(finest)
     levels = {"": finest}
     while max(finer.sizes["y"], finer.sizes["x"]) > SMALL:
         name = f"overview_{2 ** len(levels)}"
@@ -77,6 +80,17 @@ def write_overviews(
     methods = {name: _method(finest[name].dtype) for name in gridded}
     store.describe(describe_levels(levels, methods))
     return [name for name in levels if name]
+
+
+def _check_averageable(data: xr.Dataset) -> None:
+    if {"packed", "scale"} <= set(data.data_vars):
+        raise DataError(
+            problem(
+                expected="labels, probabilities or embeddings as floats",
+                received="a packed embedding, each cell with a scale of its own",
+                do="plan it without `packed` for overviews, or leave them out",
+            )
+        )
 
 
 def halve(data: xr.Dataset) -> xr.Dataset:

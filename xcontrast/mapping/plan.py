@@ -83,7 +83,7 @@ class MapPlan:
         return run_tiles(order, client=client, progress=progress)
 
     def open(self) -> xr.Dataset:
-        """Open what there is so far; a tile that is not done is empty (NaN, 255)."""
+        """Open what there is so far; a tile that was never written is empty (NaN, 255)."""
         data: xr.Dataset = xr.open_zarr(self.store.path)
         data.attrs = drop_levels(data.attrs)
         return data
