@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import tempfile
 import threading
@@ -287,8 +286,12 @@ def warm() -> None:
 
 
 def peak_memory() -> float:
-    """Give the most memory that this process ever held, bytes."""
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Give the most memory that this process held, bytes.
+
+    Not by getrusage: what that tells of a new process begins with its parent's.
+    """
+    status = Path("/proc/self/status").read_text()
+    return 1024.0 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def pin(core: int) -> None:
