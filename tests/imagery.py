@@ -16,7 +16,8 @@ def open_ombria(data: Path) -> tuple[xr.Dataset, xr.DataArray]:
     """Give OMBRIA as a collection with ``scene`` on location, and its flood labels.
 
     Drakonakis et al. (2022), doi 10.1109/JSTARS.2022.3155559: 694 tiles of 256 x 256 px before and
-    after a flood. The radar is stretched to 0..255 a tile: its units are unknown.
+    after a flood. The radar is stretched to 0..255 a tile: its units are unknown. Single bands of
+    the optical images are 0 over dark water: only pixels where all are 0 are invalid.
     """
     folder = data / "ombria"
     index = pd.read_csv(folder / "index.csv")
@@ -35,11 +36,12 @@ def open_ombria(data: Path) -> tuple[xr.Dataset, xr.DataArray]:
             ("location", "date", "band", "y", "x"),
         )
 
+    optical = stack("s2", ["B11", "B08", "B03"])
+    seen = (optical > 0).any("band")
     cube = xc.as_cube(
         s1=stack("s1", ["vv"]),
-        s2=stack("s2", ["B11", "B08", "B03"]),
+        s2=optical.astype("float32").where(seen) / 255,
         s1_units="unknown",
-        s2_scale=1 / 255,
     )
     truth = (read("flood") > 127).astype("uint8")
     return cube, xr.DataArray(truth, dims=("location", "y", "x"))

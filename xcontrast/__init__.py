@@ -25,8 +25,8 @@ from xcontrast.embedding.packing import pack as pack
 from xcontrast.embedding.packing import unpack as unpack
 from xcontrast.embedding.seams import seam_score as seam_score
 from xcontrast.embedding.similarity import similar as similar
+from xcontrast.heads.fitting import fit as fit
 from xcontrast.heads.head import Head as Head
-from xcontrast.heads.head import fit as fit
 from xcontrast.heads.head import load_head as load_head
 from xcontrast.heads.maps import predict as predict
 from xcontrast.heads.scores import score as score

@@ -17,7 +17,7 @@ from xcontrast.embedding.embed import embed
 from xcontrast.embedding.packing import pack, unpack
 from xcontrast.embedding.seams import seam_score
 from xcontrast.embedding.similarity import similar
-from xcontrast.heads.head import fit
+from xcontrast.heads.fitting import fit
 from xcontrast.heads.maps import predict
 from xcontrast.mapping.cog import to_cog
 from xcontrast.plotting import plot

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Pieces", "Window", "map_blocks_with_halo"]
+__all__ = ["Pieces", "Window", "map_blocks_with_halo", "map_windows"]
 
 Kernel = Callable[["Window", "Pieces"], npt.NDArray[Any]]
 
@@ -124,35 +124,91 @@ def map_blocks_with_halo(
     import dask.array
     from dask.highlevelgraph import HighLevelGraph
 
-    lead = array.ndim - 3
-    source = array.rechunk((1,) * lead + (-1,) + array.chunks[-2:])
+    source = _split_leading(array)
     height, width = source.shape[-2:]
     spans = [_cover(length, block) for length in (height, width)]
-    edges = [np.cumsum((0, *chunks)) for chunks in source.chunks[-2:]]
+    middle = () if n_out is None else (0,)
     tasks = {}
-    for place in itertools.product(*(range(n) for n in source.shape[:lead])):
-        for (i, rows), (j, cols) in itertools.product(enumerate(spans[0]), enumerate(spans[1])):
-            window = Window(
-                (rows[0] - halo, rows[0] + block + halo),
-                (cols[0] - halo, cols[0] + block + halo),
-                (height, width),
-                halo,
-                stride,
-            )
-            down, across = (
-                _touched(edge, *span)
-                for edge, span in zip(edges, (window.rows, window.cols), strict=True)
-            )
-            parts = [[(source.name, *place, 0, a, b) for b in across] for a in down]
-            corner = (int(edges[0][down[0]]), int(edges[1][across[0]]))
-            middle = () if n_out is None else (0,)
-            tasks[(name, *place, *middle, i, j)] = (_run, kernel, window, corner, parts)
+    for (i, rows), (j, cols) in itertools.product(enumerate(spans[0]), enumerate(spans[1])):
+        window = Window(
+            (rows[0] - halo, rows[0] + block + halo),
+            (cols[0] - halo, cols[0] + block + halo),
+            (height, width),
+            halo,
+            stride,
+        )
+        for place, task in _tasks(source, kernel, window):
+            tasks[(name, *place, *middle, i, j)] = task
     cells = [tuple(-(-(b - a) // stride) for a, b in span) for span in spans]
     bands = () if n_out is None else ((n_out,),)
-    chunks = (*(((1,) * n) for n in source.shape[:lead]), *bands, *cells)
+    chunks = (*source.chunks[:-3], *bands, *cells)
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=[source])
     meta = np.empty((0,) * (array.ndim - (n_out is None)), dtype)
     return dask.array.Array(graph, name, chunks, meta=meta)
+
+
+def map_windows(
+    array: Any,
+    jobs: Sequence[tuple[Kernel, Window, int]],
+    *,
+    n_out: int | None,
+    dtype: npt.DTypeLike,
+    name: str,
+) -> Any:
+    """Apply kernels to windows anywhere, each of which gives so many cells in a row.
+
+    Parameters
+    ----------
+    array : dask.array.Array (…, C, y, x)
+        The source, in any chunks.
+    jobs : sequence of (callable, Window, int)
+        A kernel, as for :func:`map_blocks_with_halo` but giving ``(…, n_out, n)``; the window that
+        it is given; and n.
+    n_out : int or None
+        Length of the second last dim of the result; None when the kernels drop that dim.
+    dtype : dtype
+        Of the result.
+    name : str
+        Of the tasks; must tell different jobs apart.
+
+    Returns
+    -------
+    dask.array.Array (…, n_out, sum of all n)
+        Lazy, in the order of the jobs.
+    """
+    import dask.array
+    from dask.highlevelgraph import HighLevelGraph
+
+    source = _split_leading(array)
+    middle = () if n_out is None else (0,)
+    tasks = {}
+    for i, (kernel, window, _) in enumerate(jobs):
+        for place, task in _tasks(source, kernel, window):
+            tasks[(name, *place, *middle, i)] = task
+    bands = () if n_out is None else ((n_out,),)
+    chunks = (*source.chunks[:-3], *bands, tuple(n for _, _, n in jobs))
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[source])
+    meta = np.empty((0,) * len(chunks), dtype)
+    return dask.array.Array(graph, name, chunks, meta=meta)
+
+
+def _split_leading(array: Any) -> Any:
+    """Rechunk so that a chunk is one image, or a part of it, with all bands."""
+    return array.rechunk((1,) * (array.ndim - 3) + (-1,) + array.chunks[-2:])
+
+
+def _tasks(
+    source: Any, kernel: Kernel, window: Window
+) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+    """Give the task of one window for each image: its numbers, and the task."""
+    edges = [np.cumsum((0, *chunks)) for chunks in source.chunks[-2:]]
+    down, across = (
+        _touched(edge, *span) for edge, span in zip(edges, (window.rows, window.cols), strict=True)
+    )
+    corner = (int(edges[0][down[0]]), int(edges[1][across[0]]))
+    for place in itertools.product(*(range(n) for n in source.shape[:-3])):
+        parts = [[(source.name, *place, 0, a, b) for b in across] for a in down]
+        yield place, (_run, kernel, window, corner, parts)
 
 
 def _cover(length: int, block: int) -> list[tuple[int, int]]:

@@ -23,7 +23,8 @@ from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
 from xcontrast.folders import claim_folder
 from xcontrast.heads.baselines import fit_pixels, local_statistics, map_pixels
-from xcontrast.heads.head import Head, fit
+from xcontrast.heads.fitting import fit
+from xcontrast.heads.head import Head
 from xcontrast.heads.maps import predict
 from xcontrast.heads.scores import score
 from xcontrast.legends import FLOOD, NO_LABEL

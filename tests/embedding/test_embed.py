@@ -58,7 +58,7 @@ def test_blocks_equal_one_pass_over_the_scene(
     card = untrained.card.sensors["s2"]
     network = load_network(str(untrained.path), untrained.digest, "s2", "cpu")
     mean, std = (np.array(v, "float32")[:, None, None] for v in (card.mean, card.std))
-    assert untrained.card.halo == 128
+    assert untrained.card.halo == 112
     scene = np.pad((cube.s2.values[0] - mean) / std, [(0, 0), (0, 0), (0, 7)])
     with torch.inference_mode():
         maps = network.encoder(torch.from_numpy(scene)[None])

@@ -33,8 +33,8 @@ def test_a_plan_says_what_it_takes_and_reads_nothing(
     assert told["bytes_to_read"] == wide.s1.size * 2
     assert told["bytes_to_write"] == 3 * 512 * 9 * 10 * 4
     assert 0 < told["seconds_to_encode"] < 600
-    # Blocks of 64 px with a halo of 128, cut at the edges: 150 and 133 px are seen thrice a side.
-    assert plan.work == 3 * (150 + 150 + 150) * (133 + 133 + 133)
+    # Blocks of 64 px with a halo of 112, cut at the edges: the third begins at pixel 16.
+    assert plan.work == 3 * (150 + 150 + 134) * (133 + 133 + 117)
     assert "27 not done" in repr(plan)
     assert "3 s1_time" in repr(plan)
     whole = xc.plan_map(

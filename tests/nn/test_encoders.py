@@ -18,7 +18,7 @@ def test_resnet_geometry_is_what_its_kernels_say() -> None:
         (8, 0.0, 49),
         (16, 0.0, 105),
     ]
-    assert halo_of(levels) == 128
+    assert halo_of(levels) == 112
 
 
 def test_networks_that_see_the_whole_image_are_found_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import xarray as xr
@@ -11,6 +12,7 @@ from xcontrast.blocks import map_blocks_with_halo
 from xcontrast.embedding.blending import OVERLAP, STEP, halo_of_windows
 from xcontrast.embedding.inputs import check_model, check_stride, select_bands, sensor_of
 from xcontrast.embedding.kernel import EmbedKernel, count_valid
+from xcontrast.embedding.points import find_cells, plan_windows, take_cells
 from xcontrast.embedding.pooling import PoolKernel, pool_images
 from xcontrast.errors import DataError, problem
 from xcontrast.grids import zoom_out
@@ -41,6 +43,7 @@ def embed(
     *,
     space: Literal["encoder", "joint", "invariant", "season", "artificial"] = "encoder",
     stride: int | None = None,
+    at: Any = None,
     min_valid: float = 0.5,
     pool: bool = False,
     precision: Literal["auto", "32", "bf16"] = "auto",
@@ -69,6 +72,10 @@ def embed(
     stride : int, optional
         Pixels a cell, a power of two; by default 4 (40 m at 10 m pixels). All feature levels are
         brought to this grid and concatenated.
+    at : GeoDataFrame or other points, optional
+        Embed only the cells that hold these, in windows around them: ``(…, feature, point)``, in
+        their order, with the cell's ``row`` and ``column`` on ``point``. The values are those of
+        the whole embedding.
     min_valid : float, default 0.5
         A cell is NaN when a smaller share of its pixels is valid in all bands.
     pool : bool, default False
@@ -84,16 +91,17 @@ def embed(
     Returns
     -------
     Dataset or DataArray
-        As given: ``embedding (…, feature, y, x)`` float32, or ``(…, feature)`` if pooled, or a
-        Dataset with one variable a sensor; dask-backed. The coord ``valid_fraction (…, y, x)``
-        says how much of each cell is valid. attrs name the model's digest, the sensor, space and
-        stride, the encoder's own, and the ``halo`` of blocks or the ``window``, pixels.
+        As given: ``embedding (…, feature, y, x)`` float32, or ``(…, feature)`` if pooled, or
+        ``(…, feature, point)``, or a Dataset with one variable a sensor; dask-backed. The coord
+        ``valid_fraction (…, y, x)`` says how much of each cell is valid. attrs name the model's
+        digest, the sensor, space and stride, the encoder's own, and the ``halo`` of blocks or the
+        ``window``, pixels.
 
     Raises
     ------
     DataError
-        If dims, bands or units are not what the model was trained on, or the stride is no power
-        of two up to the deepest level's.
+        If dims, bands or units are not what the model was trained on, the stride is no power of
+        two up to the deepest level's, or a point lies outside.
     ModelError
         If the model has no encoder for the sensor or no such space.
 
@@ -102,7 +110,7 @@ def embed(
     UserWarning
         If the result would be larger than 100 GB.
     """
-    options = (space, stride, min_valid, pool, precision, device)
+    options = (space, stride, at, min_valid, pool, precision, device)
     if isinstance(obj, xr.DataArray):
         return _embed_array(obj, model, sensor_of(obj), *options)
     names = [s for s in SENSORS if s.name in obj.data_vars]
@@ -128,6 +136,7 @@ def _embed_array(
     sensor: Sensor,
     space: str,
     stride: int | None,
+    at: Any,
     min_valid: float,
     pool: bool,
     precision: str,
@@ -160,7 +169,10 @@ def _embed_array(
     halo = card.halo if card.halo is not None else halo_of_windows(STEP, OVERLAP)
     kernel = EmbedKernel(*network, step, tile)
     deepest = max(level.stride for level in card.geometry())
-    result = _map_cells(selected, kernel, sensor, n_features, halo)
+    if at is None:
+        result = _map_cells(selected, kernel, sensor, n_features, halo)
+    else:
+        result = _map_points(selected, kernel, sensor, n_features, halo, at, tile or deepest)
     seen = {"halo": halo} if tile is None else {"window": STEP + OVERLAP}
     return result.assign_attrs({**attrs, "stride": step, "encoder_stride": deepest, **seen})
 
@@ -188,6 +200,35 @@ def _map_cells(
     coords = _coords(selected, sensor, lead) | zoom_out(selected, step)
     coords["valid_fraction"] = ((*lead, "y", "x"), share, VALID)
     return xr.DataArray(values, coords, (*lead, "feature", "y", "x"), "embedding")
+
+
+def _map_points(
+    selected: xr.DataArray,
+    kernel: EmbedKernel,
+    sensor: Sensor,
+    n_features: int,
+    halo: int,
+    points: Any,
+    step: int,
+) -> xr.DataArray:
+    lead, stride = selected.dims[:-3], kernel.stride
+    cells = find_cells(selected, points, stride=stride)
+    places = plan_windows(cells, stride=stride, halo=halo, step=step)
+    take = partial(take_cells, _as_dask(selected, BLOCK_STEP), cells=cells, stride=stride)
+    values = take(kernel, places=places, halo=halo, n_out=n_features)
+    # Without a halo: each cell by itself.
+    alone = plan_windows(cells, stride=stride, halo=0, step=stride)
+    share = take(count_valid, places=alone, halo=0, n_out=None)
+    grid = zoom_out(selected, stride)
+    coords = _coords(selected, sensor, lead) | {
+        "y": ("point", grid["y"].values[cells[0]]),
+        "x": ("point", grid["x"].values[cells[1]]),
+        "row": ("point", cells[0]),
+        "column": ("point", cells[1]),
+        "spatial_ref": grid["spatial_ref"],
+        "valid_fraction": ((*lead, "point"), share, VALID),
+    }
+    return xr.DataArray(values, coords, (*lead, "feature", "point"), "embedding")
 
 
 def _choose_block(n_features: int, stride: int) -> int:

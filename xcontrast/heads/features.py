@@ -20,12 +20,13 @@ def join_features(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, d
     Parameters
     ----------
     embedding : DataArray or Dataset
-        ``(…, feature, y, x)``; the sensors of a Dataset are joined along ``feature``.
+        ``(…, feature, y, x)``, or ``(…, feature)`` of whole images or points; the sensors of a
+        Dataset are joined along ``feature``.
 
     Returns
     -------
     tuple
-        The array ``(…, feature, y, x)``, and a dict with `IDENTITY` and ``sensors``.
+        The array, ``feature`` before ``y, x`` or last, and a dict with `IDENTITY` and ``sensors``.
 
     Raises
     ------
@@ -37,10 +38,10 @@ def join_features(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, d
         if isinstance(embedding, xr.DataArray)
         else [a for a in embedding.data_vars.values() if "feature" in a.dims]
     )
-    if not arrays or any(not {"feature", "y", "x"} <= set(a.dims) for a in arrays):
+    if not arrays or any(not _is_embedding(a) for a in arrays):
         raise DataError(
             problem(
-                expected="an embedding with the dims feature, y and x",
+                expected="an embedding with the dims feature, y and x, or pooled with feature",
                 received=f"dims {getattr(embedding, 'dims', ())}",
                 do="call cube.contrast.embed(model) first",
             )
@@ -59,10 +60,24 @@ def join_features(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, d
                     do="select a time of each, or give one sensor",
                 )
             )
-        bare = [a.reset_coords(drop=True).assign_coords(_spatial(a)) for a in arrays]
+        shared = _shared(arrays)
+        bare = [a.reset_coords(drop=True).assign_coords(shared) for a in arrays]
         joined = xr.concat(bare, "feature", coords="minimal", compat="override", join="exact")
-    return joined.transpose(..., "feature", "y", "x"), facts
+    space = [d for d in ("y", "x") if d in joined.dims]
+    return joined.transpose(..., "feature", *space), facts
 
 
-def _spatial(array: xr.DataArray) -> dict[str, Any]:
-    return {k: array.coords[k] for k in ("y", "x", "spatial_ref") if k in array.coords}
+def _is_embedding(array: xr.DataArray) -> bool:
+    return "feature" in array.dims and ("y" in array.dims) == ("x" in array.dims)
+
+
+def _shared(arrays: list[xr.DataArray]) -> dict[str, Any]:
+    """Keep where cells, images or points are and what groups them: what all arrays agree on."""
+    first, *others = arrays
+    return {
+        str(name): coord
+        for name, coord in first.coords.items()
+        if coord.ndim <= 1
+        and "feature" not in coord.dims
+        and all(name in a.coords and coord.equals(a.coords[name]) for a in others)
+    }

@@ -1,4 +1,4 @@
-"""A head: a small classifier on frozen embeddings with its legend; fitted, saved, loaded."""
+"""A head: a small classifier on frozen embeddings with its legend; saved, loaded."""
 
 from __future__ import annotations
 
@@ -7,34 +7,42 @@ import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import xarray as xr
 
-from xcontrast.errors import DataError, ModelError, problem
+from xcontrast.errors import ModelError, problem
 from xcontrast.folders import claim_folder, publish_folder, read_folder, stage_folder
-from xcontrast.heads.classifiers import Classifier, LinearClassifier, NeighbourClassifier
-from xcontrast.heads.features import join_features
-from xcontrast.heads.labels import match_labels
-from xcontrast.legends import NO_LABEL, Legend
-from xcontrast.version import __version__
+from xcontrast.heads.classifiers import (
+    BoostingClassifier,
+    Classifier,
+    ForestClassifier,
+    LinearClassifier,
+    NeighbourClassifier,
+    PrototypeClassifier,
+)
+from xcontrast.heads.classifiers.calibration import soften
+from xcontrast.heads.classifiers.classifier import Floats
+from xcontrast.legends import Legend
 
-__all__ = ["Head", "fit", "load_head"]
+__all__ = ["KINDS", "Head", "load_head"]
 
 FORMAT = "xcontrast-head"
 VERSION = 1
-KINDS: dict[str, type[LinearClassifier] | type[NeighbourClassifier]] = {
+Kind: TypeAlias = (
+    type[LinearClassifier]
+    | type[NeighbourClassifier]
+    | type[ForestClassifier]
+    | type[BoostingClassifier]
+    | type[PrototypeClassifier]
+)
+KINDS: dict[str, Kind] = {
     "linear": LinearClassifier,
     "knn": NeighbourClassifier,
+    "forest": ForestClassifier,
+    "boosting": BoostingClassifier,
+    "prototypes": PrototypeClassifier,
 }
-N_MAX = 20_000
-"""Labelled cells that a head is fitted on, at most, but for rare categories."""
-N_RARE = 500
-"""Cells of a category that are always kept."""
-PLACE = 32
-"""Side in cells of the blocks that cross-validation holds out whole."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,18 @@ class Head:
     classifier: Classifier
     facts: dict[str, Any]
     """What it was fitted on: model digest, sensors, space, labelled cells per category."""
+    temperature: float = 1.0
+    """Divides the logarithms of the classifier's probabilities: found on places held out."""
+
+    def probability(self, x: Floats) -> Floats:
+        """Give calibrated ``(N, K)`` probabilities of ``(N, F)`` features."""
+        seen = np.isin(self.legend.names, list(self.facts["n_cells"]))
+        return soften(self.classifier.probability(x), self.temperature, seen)
 
     @property
     def digest(self) -> str:
         """Names weights and legend together: two heads with one digest map alike."""
-        told = hashlib.sha256(repr((self.kind, self.legend)).encode())
+        told = hashlib.sha256(repr((self.kind, self.legend, self.temperature)).encode())
         for name, array in sorted(vars(self.classifier).items()):
             told.update(name.encode() + np.ascontiguousarray(array).tobytes())
         return told.hexdigest()[:16]
@@ -80,7 +95,12 @@ class Head:
             target,
             form=FORMAT,
             version=VERSION,
-            facts={"kind": self.kind, "legend": legend, "facts": self.facts},
+            facts={
+                "kind": self.kind,
+                "legend": legend,
+                "temperature": self.temperature,
+                "facts": self.facts,
+            },
             arrays=vars(self.classifier),
         )
         return load_head(target)
@@ -99,11 +119,14 @@ class Head:
 
     def _rows(self) -> list[tuple[str, str]]:
         counts = ", ".join(f"{k} {v:,}" for k, v in self.facts["n_cells"].items())
+        n_held = self.facts["n_calibrated"]
+        calibrated = f"temperature {self.temperature:.2f}, on {n_held:,} cells of places held out"
         return [
             ("legend", f"{self.legend.title}: {', '.join(self.legend.names)}"),
             ("fitted on", f"{counts} cells"),
             ("features", f"{self.facts['n_features']} of {', '.join(self.facts['sensors'])}"),
             ("space", str(self.facts["space"])),
+            ("calibrated", calibrated if n_held else "no: too few places"),
             ("model", str(self.facts["model_digest"])),
         ]
 
@@ -141,126 +164,5 @@ def load_head(path: str | os.PathLike[str]) -> Head:
     legend: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in card["legend"].items()
     }
-    return Head(card["kind"], Legend(**legend), KINDS[card["kind"]](**arrays), card["facts"])
-
-
-def fit(
-    embedding: xr.DataArray | xr.Dataset,
-    labels: Any,
-    *,
-    legend: Legend,
-    column: str | None = None,
-    kind: Literal["linear", "knn"] = "linear",
-    seed: int = 0,
-) -> Head:
-    """Fit a small classifier on the labelled cells of an embedding.
-
-    Only the blocks that hold labelled cells are computed. Cells without a valid embedding are
-    left out.
-
-    Parameters
-    ----------
-    embedding : DataArray or Dataset
-        ``(…, feature, y, x)`` float32 with one time at most; a Dataset of both sensors is joined
-        along ``feature``.
-    labels : DataArray or geometries
-        See :func:`xcontrast.heads.labels.match_labels`.
-    legend : Legend
-        What the codes mean.
-    column : str, optional
-        Column of a GeoDataFrame with codes or names.
-    kind : {"linear", "knn"}
-        Logistic regression, its strength chosen by cross-validation over places; or the 15
-        nearest labelled cells by cosine.
-    seed : int, default 0
-        Draws cells where there are more than a head takes.
-
-    Returns
-    -------
-    Head
-
-    Raises
-    ------
-    DataError
-        If the embedding has several times, labels do not fit, fewer than two categories are
-        labelled on valid cells, or the kind is unknown.
-    """
-    if kind not in KINDS:
-        raise DataError(
-            problem(expected="kind 'linear' or 'knn'", received=repr(kind), do="choose one")
-        )
-    features, facts = join_features(embedding)
-    _check_time(features)
-    codes = match_labels(labels, features, legend=legend, column=column)
-    x, y, groups = _labelled_cells(features, codes, legend, seed)
-    present = np.unique(y)
-    if len(present) < 2:
-        names = ", ".join(legend.names[i] for i in present) or "none"
-        raise DataError(
-            problem(
-                expected="at least two categories on cells with a valid embedding",
-                received=names,
-                do="label a second category, or labels where the embedding is valid",
-            )
-        )
-    classifier = KINDS[kind].fit(x, y, groups, n_categories=len(legend.codes), seed=seed)
-    counts = {legend.names[i]: int((y == i).sum()) for i in present}
-    facts |= {"n_cells": counts, "n_features": x.shape[1], "seed": seed, "xcontrast": __version__}
-    return Head(kind, legend, classifier, facts)
-
-
-def _check_time(features: xr.DataArray) -> None:
-    for dim in ("s1_time", "s2_time", "date"):
-        if features.sizes.get(dim, 1) > 1:
-            raise DataError(
-                problem(
-                    expected="an embedding with one time, as the labels have none",
-                    received=f"{features.sizes[dim]} steps of {dim}",
-                    do=f".sel({dim}=..., method='nearest'), .isel({dim}=0), or "
-                    "xc.before_after(embedding, event=...)",
-                )
-            )
-
-
-def _labelled_cells(
-    features: xr.DataArray, codes: xr.DataArray, legend: Legend, seed: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Read features at labelled cells only: (N, F), category numbers (N,), places (N,)."""
-    features = features.squeeze([d for d in ("s1_time", "s2_time", "date") if d in features.dims])
-    lead = features.dims[:-3]
-    if codes.dims != (*lead, "y", "x"):
-        raise DataError(
-            problem(
-                expected=f"labels with the dims {(*lead, 'y', 'x')}",
-                received=str(codes.dims),
-                do="give labels for each of the embedding's leading dims, and no others",
-            )
-        )
-    where = _draw_cells(codes.values, legend, seed)
-    index = {d: xr.DataArray(i, dims="cell") for d, i in zip(codes.dims, where, strict=True)}
-    x = features.isel(index).transpose("cell", "feature").values.astype(np.float32)
-    numbers = np.full(256, -1, np.intp)
-    numbers[list(legend.codes)] = np.arange(len(legend.codes))
-    y = numbers[codes.values[where]]
-    rows, cols = where[-2] // PLACE, where[-1] // PLACE
-    place = np.stack([*where[:-2], rows, cols])
-    groups = np.unique(place, axis=1, return_inverse=True)[1].ravel()
-    valid = np.isfinite(x).all(1)
-    return x[valid], y[valid], groups[valid]
-
-
-def _draw_cells(
-    codes: npt.NDArray[np.uint8], legend: Legend, seed: int
-) -> tuple[npt.NDArray[np.intp], ...]:
-    """Choose labelled cells: all, or a seeded draw that keeps shares but spares rare categories."""
-    flat = codes.ravel()
-    labelled = np.flatnonzero(flat != NO_LABEL)
-    if len(labelled) > N_MAX:
-        rng = np.random.default_rng(seed)
-        kept = []
-        for code in legend.codes:
-            own = np.flatnonzero(flat == code)
-            n = max(N_RARE, round(N_MAX * len(own) / len(labelled)))
-            kept.append(rng.permutation(own)[:n])
-        labelled = np.sort(np.concatenate(kept))
-    return np.unravel_index(labelled, codes.shape)
+    classifier = KINDS[card["kind"]](**arrays)
+    return Head(card["kind"], Legend(**legend), classifier, card["facts"], card["temperature"])

@@ -28,7 +28,8 @@ def match_labels(
         or the grid's own where it states none: a cell whose centre lies in a polygon, or that
         holds a point, gets its code.
     like : DataArray or Dataset (…, y, x)
-        The grid.
+        The grid; or, of whole images or of points, one leading dim alone: labels are then a
+        DataArray along it, or a frame with a row for each.
     legend : Legend
         Codes that are allowed; ``NO_LABEL`` (255), NaN and the array's own nodata are ignored.
     column : str, optional
@@ -36,7 +37,7 @@ def match_labels(
 
     Returns
     -------
-    DataArray (…, y, x), uint8
+    DataArray (…, y, x) or (…), uint8
         Codes of the legend, 255 where there is no label.
 
     Raises
@@ -45,7 +46,9 @@ def match_labels(
         If codes are not in the legend, nothing overlaps, nothing is labelled, or dims and column
         do not fit.
     """
-    if isinstance(labels, xr.DataArray):
+    if "y" not in like.dims:
+        matched = _match_listed(labels, like, legend, column)
+    elif isinstance(labels, xr.DataArray):
         matched = _match_array(labels, like, legend)
     elif hasattr(labels, "__geo_interface__"):
         matched = _match_shapes(labels, like, legend, column)
@@ -67,6 +70,31 @@ def match_labels(
         )
     matched.attrs = legend.attrs
     return matched.rename("label")
+
+
+def _match_listed(
+    labels: Any, like: xr.DataArray | xr.Dataset, legend: Legend, column: str | None
+) -> xr.DataArray:
+    """Match labels of images or points, one each, in order."""
+    dims = tuple(str(d) for d in like.dims if d != "feature")
+    shape = tuple(like.sizes[d] for d in dims)
+    if isinstance(labels, xr.DataArray):
+        codes = _check_codes(labels, legend)
+    elif column is not None and column in getattr(labels, "columns", ()):
+        own = np.array(_codes_of(labels[column], legend, column), np.uint8)
+        codes = xr.DataArray(own, dims=dims[-1:])
+    else:
+        codes = xr.DataArray(np.empty(0, np.uint8), dims="none")
+    if codes.dims != dims or codes.shape != shape:
+        raise DataError(
+            problem(
+                expected=f"a label for each of {dict(zip(dims, shape, strict=True))}, as a "
+                "DataArray or a frame with `column`",
+                received=f"labels with {dict(codes.sizes)}",
+                do="give the points that were embedded, or codes along that dim",
+            )
+        )
+    return codes
 
 
 def _match_array(
@@ -227,8 +255,11 @@ def _as_frame(labels: Any, column: str | None) -> Any:
 
 
 def _codes_of(values: Any, legend: Legend, column: str | None) -> list[int]:
-    by_name = dict(zip(legend.names, legend.codes, strict=True))
-    codes = [by_name.get(value, value) for value in values]
+    by_name: dict[Any, Any] = dict(zip(legend.names, legend.codes, strict=True))
+    given: list[Any] = [
+        NO_LABEL if value is None or value != value else value for value in values
+    ]  # NaN
+    codes = [by_name.get(value, value) for value in given]
     unknown = sorted({str(code) for code in codes if code not in (*legend.codes, NO_LABEL)})
     if unknown:
         raise DataError(

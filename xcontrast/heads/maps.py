@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,14 +11,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.heads.classifiers import Classifier
 from xcontrast.heads.features import IDENTITY, join_features
 from xcontrast.heads.head import Head
 from xcontrast.heads.interpolation import ToCells, interpolate
-from xcontrast.legends import NO_LABEL
+from xcontrast.legends import NO_LABEL, Legend
 from xcontrast.version import __version__
 
-__all__ = ["predict"]
+__all__ = ["as_map", "predict"]
 
 
 def predict(
@@ -28,7 +28,8 @@ def predict(
     Parameters
     ----------
     embedding : DataArray or Dataset
-        ``(…, feature, y, x)`` of the model, space and sensors that the head was fitted on.
+        ``(…, feature, y, x)``, or ``(…, feature)`` of whole images or points, of the model, space
+        and sensors that the head was fitted on.
     head : Head
         From :func:`fit`.
     like : GeoBox or georeferenced DataArray or Dataset, optional
@@ -40,7 +41,8 @@ def predict(
     Dataset
         ``label (…, y, x)`` uint8, 255 where the embedding is invalid, with CF ``flag_values``,
         ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…, category, y, x)``
-        float32, NaN there.
+        float32, calibrated, and ``entropy (…, y, x)`` float32, of the probabilities: 0 where one
+        category is sure, 1 where all are alike; both NaN there.
 
     Raises
     ------
@@ -51,8 +53,17 @@ def predict(
     _check_head(head, facts, features.sizes["feature"])
     probability = _map_probability(features, head)
     if like is not None:
+        if "y" not in probability.dims:
+            raise DataError(
+                problem(
+                    expected="an embedding with y and x, to bring its map onto a grid",
+                    received=f"dims {features.dims}",
+                    do="leave `like` out",
+                )
+            )
         probability = _bring_onto(probability, like)
-    return _as_map(probability, head)
+    provenance = {"model_digest": str(head.facts["model_digest"]), "head_kind": head.kind}
+    return as_map(probability, head.legend, provenance)
 
 
 def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
@@ -77,34 +88,35 @@ def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
 
 
 def _map_probability(features: xr.DataArray, head: Head) -> xr.DataArray:
-    kernel = partial(_probability_np, classifier=head.classifier)
+    axis = features.get_axis_num("feature")
+    kernel = partial(_probability_np, head=head, axis=axis)
     n = len(head.legend.codes)
     if features.chunks is None:
         values: Any = kernel(features.values)
     else:
         import dask.array
 
-        source = features.data.rechunk({features.ndim - 3: -1})
-        chunks = (*source.chunks[:-3], (n,), *source.chunks[-2:])
+        source = features.data.rechunk({axis: -1})
+        chunks = (*source.chunks[:axis], (n,), *source.chunks[axis + 1 :])
         meta = np.empty((0,) * features.ndim, np.float32)
         values = dask.array.map_blocks(kernel, source, chunks=chunks, dtype="float32", meta=meta)
-    dims = (*features.dims[:-3], "category", "y", "x")
+    dims = ["category" if dim == "feature" else dim for dim in features.dims]
     coords = {k: v for k, v in features.coords.items() if "feature" not in v.dims}
     coords["category"] = ("category", np.array(head.legend.names, object))
     return xr.DataArray(values, coords, dims, "probability")
 
 
 def _probability_np(
-    features: npt.NDArray[np.float32], *, classifier: Classifier
+    features: npt.NDArray[np.float32], *, head: Head, axis: int
 ) -> npt.NDArray[np.float32]:
-    """(…, F, y, x) -> (…, K, y, x), NaN where a feature is."""
-    cells = np.moveaxis(features, -3, -1)
+    """Turn axis F into K, NaN where a feature is."""
+    cells = np.moveaxis(features, axis, -1)
     flat = np.ascontiguousarray(cells.reshape(-1, cells.shape[-1]))
     valid = np.isfinite(flat).all(1)
-    result = np.full((len(flat), classifier.n_categories), np.nan, np.float32)
+    result = np.full((len(flat), head.classifier.n_categories), np.nan, np.float32)
     if valid.any():
-        result[valid] = classifier.probability(flat[valid])
-    return np.moveaxis(result.reshape(*cells.shape[:-1], -1), -1, -3)
+        result[valid] = head.probability(flat[valid])
+    return np.moveaxis(result.reshape(*cells.shape[:-1], -1), -1, axis)
 
 
 def _bring_onto(probability: xr.DataArray, like: Any) -> xr.DataArray:
@@ -172,24 +184,56 @@ def _no_grid(received: str) -> DataError:
     )
 
 
-def _as_map(probability: xr.DataArray, head: Head) -> xr.Dataset:
-    codes = np.array(head.legend.codes, np.uint8)
-    label = xr.apply_ufunc(
-        partial(_label_np, codes=codes),
+def as_map(probability: xr.DataArray, legend: Legend, provenance: dict[str, str]) -> xr.Dataset:
+    """Put categories, their probabilities and the entropy side by side.
+
+    Parameters
+    ----------
+    probability : DataArray (…, category, y, x), float32
+        NaN where invalid; lazy or not.
+    legend : Legend
+        What the categories are.
+    provenance : dict
+        attrs that say what made it.
+
+    Returns
+    -------
+    Dataset
+        As of :func:`predict`.
+    """
+    codes = np.array(legend.codes, np.uint8)
+    label = _over_categories(partial(_label_np, codes=codes), probability, np.uint8)
+    entropy = _over_categories(_entropy_np, probability, np.float32)
+    provenance = {**provenance, "xcontrast": __version__}
+    label.attrs = {**legend.attrs, **provenance}
+    probability.attrs = {"long_name": f"probability of {legend.title}", "units": "1"}
+    entropy.attrs = {"long_name": f"uncertainty of {legend.title}", "units": "1"}
+    layers = {"label": label, "probability": probability, "entropy": entropy}
+    return xr.Dataset(layers, attrs=provenance)
+
+
+def _over_categories(
+    function: Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]],
+    probability: xr.DataArray,
+    dtype: type,
+) -> xr.DataArray:
+    mapped: xr.DataArray = xr.apply_ufunc(
+        function,
         probability,
         input_core_dims=[["category"]],
         dask="parallelized",
-        output_dtypes=[np.uint8],
+        output_dtypes=[dtype],
         dask_gufunc_kwargs={"allow_rechunk": True},
     )
-    provenance = {
-        "model_digest": str(head.facts["model_digest"]),
-        "head_kind": head.kind,
-        "xcontrast": __version__,
-    }
-    label.attrs = {**head.legend.attrs, **provenance}
-    probability.attrs = {"long_name": f"probability of {head.legend.title}", "units": "1"}
-    return xr.Dataset({"label": label, "probability": probability}, attrs=provenance)
+    return mapped
+
+
+def _entropy_np(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(…, K) -> (…): of the distribution, 0 to 1, NaN where invalid."""
+    # Floored, not masked: 0 times the logarithm of 0 is 0.
+    total = (probability * np.log(np.maximum(probability, np.float32(1e-30)))).sum(-1)
+    entropy: npt.NDArray[np.float32] = (-total / np.float32(np.log(probability.shape[-1]))).clip(0)
+    return entropy
 
 
 def _label_np(

@@ -134,12 +134,13 @@ def _apply(
     if head.facts.get("composite"):
         parts = {name: before_after(part, event=event) for name, part in parts.items()}
     if len(parts) == 1:
-        return predict(next(iter(parts.values())), head)
-    # valid_fraction differs between the sensors, so that one Dataset cannot hold both.
-    return predict(
-        xr.Dataset({k: v.drop_vars("valid_fraction", errors="ignore") for k, v in parts.items()}),
-        head,
-    )
+        mapped = predict(next(iter(parts.values())), head)
+    else:
+        # valid_fraction differs between the sensors, so that one Dataset cannot hold both.
+        bare = {k: v.drop_vars("valid_fraction", errors="ignore") for k, v in parts.items()}
+        mapped = predict(xr.Dataset(bare), head)
+    # It follows from the probabilities, and would be four more bytes a cell.
+    return mapped.drop_vars("entropy")
 
 
 def _name_crs(embedding: xr.DataArray) -> str | None:

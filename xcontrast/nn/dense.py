@@ -31,14 +31,18 @@ def halo_of(levels: tuple[Level, ...]) -> int | None:
     int or None
         Pixels, a multiple of the deepest stride; None when a level sees the whole image.
     """
+    deepest = max(level.stride for level in levels)
     margins = []
     for level in levels:
         if level.radius is None:
             return None
-        # Interpolation between cells looks one cell farther.
-        margins.append(level.radius + abs(level.offset) + level.stride)
-    deepest = max(level.stride for level in levels)
-    return -(-int(max(margins)) // deepest) * deepest
+        # Interpolation at the first and last pixel of a deepest cell takes the level's cells
+        # around it, which lie beyond.
+        before = math.floor(-level.offset / level.stride) * level.stride + level.offset
+        steps = math.ceil((deepest - 1 - level.offset) / level.stride)
+        after = steps * level.stride + level.offset - (deepest - 1)
+        margins.append(level.radius + max(-before, after))
+    return math.ceil(max(margins) / deepest) * deepest
 
 
 def dense_features(

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.preprocessing import StandardScaler, normalize
+
+from xcontrast.heads.classifiers import (
+    BoostingClassifier,
+    ForestClassifier,
+    LinearClassifier,
+    NeighbourClassifier,
+    PrototypeClassifier,
+)
+from xcontrast.heads.classifiers.calibration import find_temperature, soften
+from xcontrast.heads.classifiers.places import hold_out_places
+from xcontrast.heads.head import KINDS
+
+
+def cells(n: int, k: int, *, n_features: int = 6, seed: int = 0, spread: float = 1.0) -> tuple:
+    """Give features around a centre of each category, categories, and places of ten cells."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, k, n)
+    centres = np.random.default_rng(99).normal(size=(k, n_features)) * spread
+    x = (centres[y] + rng.normal(size=(n, n_features))).astype("float32")
+    return x, y, np.arange(n) // 10
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("balance", [False, True])
+def test_linear_probabilities_equal_scikit_learn(k: int, balance: bool) -> None:
+    x, y, places = cells(300, k)
+    ours = LinearClassifier.fit(x, y, places, n_categories=k, balance=balance)
+    z = StandardScaler().fit_transform(x)
+    weight = "balanced" if balance else None
+    theirs = LogisticRegression(C=ours.strength[0], max_iter=500, class_weight=weight).fit(z, y)
+    np.testing.assert_allclose(ours.probability(x), theirs.predict_proba(z), atol=2e-3)
+
+
+def test_the_strength_is_chosen_on_places_not_on_neighbours() -> None:
+    # A feature that tells the place apart, and with it the category, but of that place alone.
+    rng = np.random.default_rng(0)
+    places = np.repeat(np.arange(30), 20)
+    y = (places % 2).astype(np.intp)
+    own = rng.normal(size=(30, 40))[places]
+    shared = y[:, None] + rng.normal(size=(600, 1)) * 2
+    x = np.hstack([own, shared]).astype("float32")
+    by_place = LinearClassifier.fit(x, y, places, n_categories=2).strength[0]
+    by_cell = LinearClassifier.fit(x, y, np.arange(600), n_categories=2).strength[0]
+    assert by_place < by_cell
+
+
+def test_neighbours_equal_scikit_learn() -> None:
+    x, y, places = cells(200, 3)
+    new, _, _ = cells(50, 3, seed=1)
+    ours = NeighbourClassifier.fit(x, y, places, n_categories=3)
+    scaler = StandardScaler().fit(x)
+    bank, query = (normalize(scaler.transform(v)) for v in (x, new))
+    theirs = KNeighborsClassifier(
+        15, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1)
+    ).fit(bank, y)
+    np.testing.assert_allclose(ours.probability(new), theirs.predict_proba(query), atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+@pytest.mark.parametrize("balance", [False, True])
+def test_trees_equal_scikit_learn(k: int, balance: bool) -> None:
+    x, y, places = cells(800, k)
+    new, _, _ = cells(9_000, k, seed=1)  # More rows than go down the trees at a time.
+    weight = "balanced" if balance else None
+    forest = ForestClassifier.fit(x, y, places, n_categories=k, balance=balance, seed=3)
+    theirs = RandomForestClassifier(
+        100, min_samples_leaf=5, class_weight=weight, random_state=3
+    ).fit(x, y)
+    np.testing.assert_allclose(forest.probability(new), theirs.predict_proba(new), atol=1e-5)
+    boosting = BoostingClassifier.fit(x, y, places, n_categories=k, balance=balance, seed=3)
+    theirs = HistGradientBoostingClassifier(
+        early_stopping=False, class_weight=weight, random_state=3
+    ).fit(x, y)
+    np.testing.assert_allclose(boosting.probability(new), theirs.predict_proba(new), atol=1e-5)
+
+
+def test_trees_go_the_way_of_float64_at_the_threshold() -> None:
+    # A threshold between two neighbouring float32 numbers, which rounds to the upper one.
+    low = np.float32(1000)
+    high = np.nextafter(low, np.float32(2000))
+    x = np.repeat([[low], [high]], 200, axis=0)
+    y = np.repeat([0, 1], 200)
+    forest = ForestClassifier.fit(x, y, y, n_categories=2)
+    np.testing.assert_array_equal(forest.probability(x).argmax(1), y)
+
+
+def test_prototypes_are_the_nearest_mean_direction() -> None:
+    x, y, places = cells(60, 3, spread=4)
+    ours = PrototypeClassifier.fit(x, y, places, n_categories=4)
+    middle = np.mean([x[y == c].mean(0) for c in range(3)], 0)
+    units = normalize((x - middle) / x.std(0))
+    centroids = NearestCentroid().fit(units, y).centroids_
+    cosine = units @ normalize(centroids).T
+    np.testing.assert_array_equal(ours.probability(x).argmax(1), cosine.argmax(1))
+    expected = np.exp(cosine / 0.1)
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(ours.probability(x)[:, :3], expected, atol=1e-4)
+    assert (ours.probability(x)[:, 3] == 0).all()
+
+
+def test_three_points_are_enough_for_prototypes() -> None:
+    x, y, _ = cells(400, 3, spread=4)
+    first = np.array([np.flatnonzero(y == c)[0] for c in range(3)])
+    head = PrototypeClassifier.fit(x[first], y[first], first, n_categories=3)
+    assert (head.probability(x).argmax(1) == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_a_balanced_head_finds_more_of_the_rare(kind: type) -> None:
+    x, y, _ = cells(1500, 2, spread=0.6)
+    keep = (y == 0) | (np.arange(1500) % 12 == 0)
+    new, truth, _ = cells(1000, 2, seed=5, spread=0.6)
+    found = []
+    for balance in (False, True):
+        places = np.arange(keep.sum()) // 10
+        own = kind.fit(x[keep], y[keep], places, n_categories=2, balance=balance)
+        found.append((own.probability(new).argmax(1) == 1)[truth == 1].mean())
+    # Prototypes weigh categories alike whatever is asked.
+    assert found[1] > found[0] or (kind is PrototypeClassifier and found[1] == found[0])
+
+
+def test_held_out_places_are_never_fitted_on() -> None:
+    rng = np.random.default_rng(0)
+    y, places = rng.integers(0, 3, 200), rng.integers(0, 12, 200)
+    tested = np.zeros(200, int)
+    for train, held in hold_out_places(y, places, seed=0):
+        assert not set(places[train]) & set(places[held])
+        tested[held] += 1
+    assert (tested == 1).all()
+    assert not list(hold_out_places(y, np.zeros(200, int), seed=0))
+
+
+def test_few_clicks_can_be_held_out_too() -> None:
+    # Fewer cells of every category than folds.
+    for train, held in hold_out_places(np.array([0, 0, 1, 1]), np.arange(4), seed=0):
+        assert len(train) + len(held) <= 4
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_calibration_makes_new_places_more_likely(kind: type) -> None:
+    """Cells of a place share an error, so that a head fitted on few places is too sure."""
+    x, y, places, new, truth, _ = _cells_of_places()
+    own = kind.fit(x, y, places, n_categories=2)
+    temperature, n_held = find_temperature(own, x, y, places)
+    assert n_held > 0.9 * len(y)
+    raw, calm = own.probability(new), soften(own.probability(new), temperature, np.ones(2, bool))
+    np.testing.assert_allclose(calm.sum(1), 1, atol=1e-5)
+    # Order, and so the map, is as it was.
+    sure = raw.max(1) < 1 - 1e-6
+    np.testing.assert_array_equal(raw[sure].argmax(1), calm[sure].argmax(1))
+
+    def loss(p: np.ndarray) -> float:
+        return float(-np.log(p[np.arange(len(truth)), truth].clip(1e-6)).mean())
+
+    assert loss(calm) <= loss(raw) + 0.01
+    if kind is BoostingClassifier:  # The surest of itself.
+        assert temperature > 1.5
+        assert loss(calm) < 0.95 * loss(raw)
+
+
+def _cells_of_places() -> tuple:
+    rng = np.random.default_rng(4)
+
+    def draw(n_places: int) -> tuple:
+        places = np.repeat(np.arange(n_places), 40)
+        y = rng.integers(0, 2, len(places))
+        shift = rng.normal(size=(n_places, 12))[places]
+        x = y[:, None] * 0.8 + shift + 0.5 * rng.normal(size=(len(places), 12))
+        return x.astype("float32"), y, places
+
+    return (*draw(60), *draw(60))
+
+
+def test_a_temperature_is_the_likeliest_of_a_fine_grid() -> None:
+    x, y, places, *_ = _cells_of_places()
+    own = NeighbourClassifier.fit(x, y, places, n_categories=2)
+    found, _ = find_temperature(own, x, y, places)
+    logs, truths = [], []
+    for train, held in hold_out_places(y, places, seed=0):
+        part = NeighbourClassifier.fit(x[train], y[train], places[train], n_categories=2)
+        logs.append(np.log(part.probability(x[held]).clip(1e-6)))
+        truths.append(y[held])
+    log, truth = np.concatenate(logs), np.concatenate(truths)
+    grid = np.geomspace(0.3, 15, 400)
+    losses = []
+    for t in grid:
+        p = np.exp(log / t)
+        p /= p.sum(1, keepdims=True)
+        losses.append(-np.log(p[np.arange(len(truth)), truth]).sum() + 2 * np.log(t) ** 2)
+    assert abs(np.log(found / grid[np.argmin(losses)])) < 0.02

@@ -1,0 +1,99 @@
+"""Probabilities that mean what they say: one temperature, from cells of places held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from xcontrast.heads.classifiers.classifier import Classifier, Codes, Floats
+from xcontrast.heads.classifiers.places import hold_out_places
+
+__all__ = ["find_temperature", "soften"]
+
+LEAST = 1e-6
+"""Probability that none is below: trees and neighbours give zeros."""
+DOUBT = 2.0
+"""Weight of the prior at a temperature of 1, cells: a few held-out cells say little."""
+
+
+def find_temperature(
+    classifier: Classifier,
+    x: Floats,
+    y: Codes,
+    groups: Codes,
+    *,
+    balance: bool = False,
+    seed: int = 0,
+) -> tuple[float, int]:
+    """Find the temperature that makes the probabilities of held-out places most likely.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        As fitted on all cells; it is fitted anew on parts of them.
+    x : ndarray (N, F), float32
+    y, groups : ndarray (N,), intp
+        Category numbers and places.
+    balance : bool
+        As fitted.
+    seed : int
+        Of the folds.
+
+    Returns
+    -------
+    tuple
+        The temperature, and the number of held-out cells that it was found on; 1 and 0 where
+        there are too few places.
+
+    References
+    ----------
+    Guo et al. (2017), "On calibration of modern neural networks", section 4.2.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logs, truths = [], []
+    for train, held in hold_out_places(y, groups, seed):
+        part = type(classifier).fit(
+            x[train],
+            y[train],
+            groups[train],
+            n_categories=classifier.n_categories,
+            balance=balance,
+            seed=seed,
+            like=classifier,
+        )
+        logs.append(np.log(part.probability(x[held]).clip(LEAST)).astype(np.float64))
+        truths.append(y[held])
+    if not logs:
+        return 1.0, 0
+    log, truth = np.concatenate(logs), np.concatenate(truths)
+    rows = np.arange(len(truth))
+
+    def loss(log_temperature: float) -> float:
+        scaled = log / np.exp(log_temperature)
+        top = scaled.max(1)
+        total = top + np.log(np.exp(scaled - top[:, None]).sum(1))
+        return float((total - scaled[rows, truth]).sum() + DOUBT * log_temperature**2)
+
+    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(20)), method="bounded")
+    return float(np.exp(found.x)), len(truth)
+
+
+def soften(probability: Floats, temperature: float, seen: npt.NDArray[np.bool_]) -> Floats:
+    """Divide the logarithms of probabilities by a temperature; the order stays.
+
+    Parameters
+    ----------
+    probability : ndarray (…, K), float32
+    temperature : float
+        Above 1 they come nearer to each other.
+    seen : ndarray (K,), bool
+        Categories that were fitted on; the others stay at 0.
+
+    Returns
+    -------
+    ndarray (…, K), float32
+    """
+    powered = probability.clip(LEAST) ** np.float32(1 / temperature) * seen
+    result: Floats = powered / powered.sum(-1, keepdims=True)
+    return result

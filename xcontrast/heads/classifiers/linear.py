@@ -1,0 +1,101 @@
+"""Logistic regression. Letters: N cells, F features, K categories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xcontrast.heads.classifiers.classifier import Codes, Floats, standardise
+from xcontrast.heads.classifiers.places import hold_out_places
+
+__all__ = ["LinearClassifier"]
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Inverse regularisation tried by cross-validation."""
+N_TRIED = 5_000
+"""Cells that rank the strengths, at most: as well as all do, in a fraction of the time."""
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """Multinomial logistic regression on standardised features."""
+
+    mean: Floats
+    """(F,)"""
+    std: Floats
+    """(F,)"""
+    weights: Floats
+    """(F, K)"""
+    bias: Floats
+    """(K,)"""
+    strength: npt.NDArray[np.float64]
+    """(1,): the inverse of the regularisation."""
+
+    @property
+    def n_categories(self) -> int:
+        """K."""
+        return len(self.bias)
+
+    @classmethod
+    def fit(
+        cls,
+        x: Floats,
+        y: Codes,
+        groups: Codes,
+        *,
+        n_categories: int,
+        balance: bool = False,
+        seed: int = 0,
+        like: LinearClassifier | None = None,
+    ) -> LinearClassifier:
+        """Fit; the strength is the one with the least log loss on held-out places.
+
+        Never on cells drawn at random, which neighbour the cells fitted on.
+        """
+        mean, std = standardise(x)
+        z = (x - mean) / std
+        weight = "balanced" if balance else None
+        strength = like.strength[0] if like else _choose_strength(z, y, groups, weight, seed)
+        model = _regress(z, y, strength, weight, 300)
+        weights = np.zeros((x.shape[1], n_categories), np.float32)
+        bias = np.full(n_categories, -1e4, np.float32)  # A category never seen is never given.
+        if len(model.classes_) == 2:
+            # scikit-learn keeps one row for two categories: the second against the first.
+            weights[:, model.classes_[1]] = model.coef_[0]
+            bias[model.classes_] = 0, model.intercept_[0]
+        else:
+            weights[:, model.classes_] = model.coef_.T
+            bias[model.classes_] = model.intercept_
+        return cls(mean, std, weights, bias, np.array([strength]))
+
+    def probability(self, x: Floats) -> Floats:
+        """Give ``(N, K)`` probabilities of ``(N, F)`` features."""
+        # Standardisation folded into the weights: one product, no copy of the features.
+        weights = self.weights / self.std[:, None]
+        logits = x @ weights + (self.bias - self.mean @ weights)
+        logits -= logits.max(1, keepdims=True)
+        np.exp(logits, out=logits)
+        result: Floats = logits / logits.sum(1, keepdims=True)
+        return result
+
+
+def _regress(z: Floats, y: Codes, strength: float, weight: str | None, max_iter: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, max_iter=max_iter, class_weight=weight).fit(z, y)
+
+
+def _choose_strength(z: Floats, y: Codes, groups: Codes, weight: str | None, seed: int) -> float:
+    from sklearn.metrics import log_loss
+
+    few = np.random.default_rng(seed).permutation(len(y))[:N_TRIED]
+    z, y, groups = z[few], y[few], groups[few]
+    losses = np.zeros(len(STRENGTHS))
+    for train, held in hold_out_places(y, groups, seed):
+        for i, strength in enumerate(STRENGTHS):
+            model = _regress(z[train], y[train], strength, weight, 200)
+            losses[i] += log_loss(y[held], model.predict_proba(z[held]), labels=model.classes_)
+    return STRENGTHS[int(np.argmin(losses))] if losses.any() else 1e-2

@@ -1,0 +1,84 @@
+"""The nearest labelled cells. Letters: N cells, F features, K categories, M cells in the bank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from xcontrast.heads.classifiers.classifier import Codes, Floats, standardise, to_unit, weigh
+
+__all__ = ["NeighbourClassifier"]
+
+BANK = 5_000
+"""Cells of a category that are kept, at most."""
+K = 15
+"""Neighbours that vote."""
+TEMPERATURE = 0.1
+"""Of the votes: near neighbours weigh more, as in the kNN protocols of contrastive work."""
+
+
+@dataclass(frozen=True)
+class NeighbourClassifier:
+    """The k nearest labelled cells by cosine, weighted by it, on standardised features."""
+
+    mean: Floats
+    """(F,)"""
+    std: Floats
+    """(F,)"""
+    bank: Floats
+    """(M, F), unit norm."""
+    member: npt.NDArray[np.int64]
+    """(M,) category numbers."""
+    weight: Floats
+    """(K,) of a category's votes."""
+    k: npt.NDArray[np.int64]
+    """(1,): neighbours."""
+
+    @property
+    def n_categories(self) -> int:
+        """K."""
+        return len(self.weight)
+
+    @classmethod
+    def fit(
+        cls,
+        x: Floats,
+        y: Codes,
+        groups: Codes,
+        *,
+        n_categories: int,
+        balance: bool = False,
+        seed: int = 0,
+        like: NeighbourClassifier | None = None,
+    ) -> NeighbourClassifier:
+        """Keep a seeded, category-wise capped bank of features and their categories."""
+        del groups, like  # Neighbours have nothing to choose.
+        rng = np.random.default_rng(seed)
+        keep = np.sort(
+            np.concatenate(
+                [rng.permutation(np.flatnonzero(y == c))[:BANK] for c in range(n_categories)]
+            )
+        )
+        mean, std = standardise(x[keep])
+        bank = to_unit((x[keep] - mean) / std)
+        weight = weigh(y[keep], n_categories, balance)
+        k = np.array([min(K, len(keep))], np.int64)
+        return cls(mean, std, bank, y[keep].astype(np.int64), weight, k)
+
+    def probability(self, x: Floats) -> Floats:
+        """Give ``(N, K)`` probabilities of ``(N, F)`` features."""
+        k = int(self.k[0])
+        result = np.empty((len(x), self.n_categories), np.float32)
+        for first in range(0, len(x), 4096):
+            part = to_unit((x[first : first + 4096] - self.mean) / self.std)
+            similarity = part @ self.bank.T  # (n, M)
+            nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+            member = self.member[nearest]
+            vote = np.exp(np.take_along_axis(similarity, nearest, 1) / TEMPERATURE)
+            votes = np.zeros((len(part), self.n_categories), np.float32)
+            rows = np.repeat(np.arange(len(part)), k)
+            np.add.at(votes, (rows, member.ravel()), (vote * self.weight[member]).ravel())
+            result[first : first + 4096] = votes / votes.sum(1, keepdims=True)
+        return result
