@@ -15,7 +15,7 @@ BOTH = ("embed", "before_after", "change", "fit", "predict", "plot")
     ("accessor", "names"),
     [
         (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", "unpack", *BOTH)),
-        (DataArrayContrast, (*BOTH, "similar", "cluster", "pack", "seam_score", "to_cog")),
+        (DataArrayContrast, (*BOTH, "similar", "cluster", "pack", "seam_score", "click", "to_cog")),
     ],
 )
 def test_methods_are_the_functions(accessor: type, names: tuple[str, ...]) -> None:

@@ -40,3 +40,19 @@ def test_flags_are_plain_and_follow_cf() -> None:
 def test_cube_options_out_of_range(options: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         xc.CubeOptions(**options)
+
+
+@pytest.mark.parametrize("legend", [xc.FLOOD, xc.WORLDCOVER, xc.DYNAMIC_WORLD])
+def test_a_legend_is_read_back_from_its_attrs(legend: xc.Legend) -> None:
+    again = xc.Legend.from_attrs(legend.attrs)
+    assert (again.codes, again.colors, again.title) == (legend.codes, legend.colors, legend.title)
+    assert [name.replace("_", " ") for name in again.names] == list(legend.names)
+
+
+def test_flags_without_colours_get_greys_and_none_are_refused() -> None:
+    plain = xc.Legend.from_attrs({"flag_values": [1, 4], "flag_meanings": "a b"})
+    assert plain.colors == ("#282828", "#dcdcdc")
+    with pytest.raises(DataError, match=r"flag_values and flag_meanings.*xc.Legend\("):
+        xc.Legend.from_attrs({"units": "1"})
+    with pytest.raises(DataError, match="two or more different codes"):
+        xc.Legend.from_attrs({"flag_values": [1, 4], "flag_meanings": "a b c"})

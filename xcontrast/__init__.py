@@ -43,6 +43,8 @@ from xcontrast.model import load_model as load_model
 from xcontrast.model import share as share
 from xcontrast.nn.augmentation import Augmentation as Augmentation
 from xcontrast.plotting import plot as plot
+from xcontrast.plotting.clicks import Clicks as Clicks
+from xcontrast.plotting.clicks import click as click
 from xcontrast.sampling.chips import Chips as Chips
 from xcontrast.sampling.cutting import chips as chips
 from xcontrast.sampling.pairing import pairs as pairs

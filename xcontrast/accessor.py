@@ -21,6 +21,7 @@ from xcontrast.heads.fitting import fit
 from xcontrast.heads.maps import predict
 from xcontrast.mapping.cog import to_cog
 from xcontrast.plotting import plot
+from xcontrast.plotting.clicks import click
 from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.pairing import pairs
 from xcontrast.sampling.tables import describe_any
@@ -90,4 +91,5 @@ class DataArrayContrast:
     fit = delegate(fit)
     predict = delegate(predict)
     plot = delegate(plot)
+    click = delegate(click)
     to_cog = delegate(to_cog)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,54 @@ class Legend:
                     do="give the three the same length; 255 is kept for no label",
                 )
             )
+
+    @classmethod
+    def from_attrs(cls, attrs: Mapping[str, Any]) -> Legend:
+        """Read a legend from the flag attributes of a map.
+
+        Parameters
+        ----------
+        attrs : mapping
+            With ``flag_values`` and ``flag_meanings``; ``flag_colors`` and ``long_name`` if there
+            are.
+
+        Returns
+        -------
+        Legend
+            Names have underscores where the attributes have; missing colours are greys.
+
+        Raises
+        ------
+        DataError
+            If there are no flags, or the lengths differ.
+
+        References
+        ----------
+        CF Conventions 1.11, section 3.5.
+
+        Examples
+        --------
+        >>> Legend.from_attrs({"flag_values": [1, 5], "flag_meanings": "bare forest"}).names
+        ('bare', 'forest')
+        """
+        if not {"flag_values", "flag_meanings"} <= set(attrs):
+            raise DataError(
+                problem(
+                    expected="attrs with flag_values and flag_meanings",
+                    received=f"{sorted(map(str, attrs))}",
+                    do="write the legend: xc.Legend(title=..., codes=..., names=..., colors=...)",
+                )
+            )
+        codes = tuple(int(code) for code in np.atleast_1d(attrs["flag_values"]))
+        names = tuple(str(attrs["flag_meanings"]).split())
+        levels = np.linspace(40, 220, len(codes)).astype(int)
+        colors = tuple(str(attrs.get("flag_colors", "")).split())
+        return cls(
+            title=str(attrs.get("long_name", "map")),
+            codes=codes,
+            names=names,
+            colors=colors or tuple(f"#{level:02x}{level:02x}{level:02x}" for level in levels),
+        )
 
     @property
     def attrs(self) -> dict[str, Any]:
