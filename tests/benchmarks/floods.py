@@ -1,0 +1,331 @@
+"""The flood scoreboard: OMBRIA by scene, few labels and all, frozen and fine-tuned, and baselines.
+
+Five folds of whole scenes; in each, everything is learnt from the other four: encoders from all
+of their unlabelled pairs, heads and segmenters from a tenth of their tiles (or all). Every method
+maps the same tiles. Rows are appended run by run, one a scene, and what is there is not made
+again, so that this can be stopped and called again; encoders are kept in a folder meanwhile.
+
+    python tests/benchmarks/floods.py run --folds 0 1 2 3 4 --models /tmp/encoders
+    python tests/benchmarks/floods.py show
+
+Scenes are development scenes, on which settings were chosen (see docs/ablation.md), and final
+ones, which no choice has seen; both are told apart in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from sklearn.model_selection import GroupKFold
+
+import xcontrast as xc
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from imagery import open_ombria, split_scenes
+
+ROWS = Path(__file__).with_name("floods.csv")
+DATA = Path(os.environ.get("XCONTRAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+OPTIONS = xc.PretrainOptions(crop_size=64, progress=False, eval_every=100_000)
+STEPS = 600
+SENSORS = {"S1": ("s1",), "S2": ("s2",), "both": ("s1", "s2")}
+ENCODERS = ("multimodal", "moco_tp", "simclr", "moco", "random")
+"""moco_tp: the two dates of a place are the positive pair, as in Seasonal Contrast's second
+baseline; its three spaces want three dates, and OMBRIA has two."""
+FIELDS = ["method", "way", "inputs", "labels", "fold", "scene", "hit", "false", "missed"]
+TIMES = 2000
+"""Resamples of the bootstrap."""
+
+
+class Fold:
+    """What a fold trains and tests on."""
+
+    def __init__(self, cube: xr.Dataset, truth: xr.DataArray, number: int) -> None:
+        scene = cube.scene.values
+        folds = GroupKFold(5, shuffle=True, random_state=0)
+        train, test = list(folds.split(scene, groups=scene))[number]
+        few = np.sort(np.random.default_rng(number).permutation(train)[: len(train) // 10])
+        self.cube, self.truth, self.number = cube, truth, number
+        self.train, self.test = train, test
+        self.labelled = {"10 %": few, "100 %": train}
+
+    def parts(self, tiles: np.ndarray, size: int = 16) -> Iterator[np.ndarray]:
+        """Give tiles a few at a time."""
+        yield from np.array_split(tiles, -(-len(tiles) // size))
+
+    def count(self, tiles: np.ndarray, found: np.ndarray) -> pd.DataFrame:
+        """Count pixels hit, false and missed; one row a tile."""
+        wet = self.truth.values[tiles] == 1
+        pixels = {"hit": found & wet, "false": found & ~wet, "missed": ~found & wet}
+        counts = {name: which.sum((1, 2)) for name, which in pixels.items()}
+        return pd.DataFrame({"scene": self.cube.scene.values[tiles].astype(str), **counts})
+
+
+def is_there(method: str, way: str, inputs: str, labels: str, fold: int) -> bool:
+    """Say whether a run's rows have been written."""
+    if not ROWS.exists():
+        return False
+    rows = pd.read_csv(ROWS)
+    same = (rows.method == method) & (rows.way == way) & (rows.inputs == inputs)
+    return bool((same & (rows.labels == labels) & (rows.fold == fold)).any())
+
+
+def write(
+    tiles: list[pd.DataFrame], key: tuple[str, str, str, str], fold: int, seconds: float
+) -> None:
+    """Append a run's rows, one a scene."""
+    rows = pd.concat(tiles).groupby("scene", as_index=False).sum()
+    rows = rows.assign(**dict(zip(FIELDS[:4], key, strict=True)), fold=fold)[FIELDS]
+    rows["seconds"] = round(seconds, 1)
+    rows["date"] = datetime.date.today().isoformat()
+    rows["hardware"] = f"{os.cpu_count()} cores, {platform.machine()}"
+    rows.to_csv(ROWS, mode="a", header=not ROWS.exists(), index=False)
+    print(f"{fold} {' | '.join(key)}: IoU {iou(rows):.3f}, {seconds:.0f} s", flush=True)
+
+
+def iou(rows: pd.DataFrame) -> float:
+    """Give the IoU of the flood over all pixels."""
+    total = rows[["hit", "false", "missed"]].to_numpy().sum()
+    return float(rows.hit.sum() / total)
+
+
+def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
+    """Pretrain on the unlabelled pairs of the training scenes, or read what was pretrained."""
+    path = folder / f"{method}-{STEPS}-{fold.number}"
+    if path.is_dir():
+        return xc.load_model(path)
+    began = time.perf_counter()
+    kind = "seasonal" if method == "moco_tp" else "cross-sensor"
+    chips = xc.chips(xc.pairs(fold.cube.isel(location=fold.train), kind=kind), size=96)
+    options = replace(OPTIONS, seed=fold.number)
+    steps = 0 if method == "random" else STEPS
+    name = "multimodal" if method == "random" else method
+    model = xc.pretrain(chips, method=name, max_steps=steps, batch_size=64, options=options)
+    print(f"{fold.number} {method}: pretrained in {time.perf_counter() - began:.0f} s", flush=True)
+    return model.save(path)
+
+
+def run_frozen(fold: Fold, method: str, folder: Path, labels: str) -> None:
+    """Fit a linear head on each input of frozen embeddings, and map with all of them at once."""
+    keys = {inputs: (method, "frozen", inputs, labels) for inputs in SENSORS}
+    keys = {inputs: key for inputs, key in keys.items() if not is_there(*key, fold.number)}
+    if not keys:
+        return
+    model = encoder(fold, method, folder)
+    began = time.perf_counter()
+
+    def change(tiles: np.ndarray) -> xr.Dataset:
+        return xc.before_after(xc.embed(fold.cube[["s1", "s2"]].isel(location=tiles), model))
+
+    tiles = fold.labelled[labels]
+    fitted_on = change(tiles)
+    truth = fold.truth.isel(location=tiles)
+    heads = {
+        inputs: xc.fit(fitted_on[list(SENSORS[inputs])], truth, legend=xc.FLOOD, seed=fold.number)
+        for inputs in keys
+    }
+    counted: dict[str, list[pd.DataFrame]] = {inputs: [] for inputs in keys}
+    for tiles in fold.parts(fold.test):
+        embedded = change(tiles).compute()
+        like = fold.truth.isel(location=tiles)
+        for inputs, head in heads.items():
+            mapped = xc.predict(embedded[list(SENSORS[inputs])], head, like=like).label
+            found = mapped.transpose("location", "y", "x").values == 1
+            counted[inputs].append(fold.count(tiles, found))
+    seconds = time.perf_counter() - began
+    for inputs, key in keys.items():
+        write(counted[inputs], key, fold.number, seconds / len(keys))
+
+
+def run_transfer(fold: Fold, folder: Path) -> None:
+    """Fit on one sensor in the space that both share, and map from the other, as under cloud."""
+    ways = {"S1": ("s1", "s1"), "S2": ("s2", "s2"), "S2 to S1": ("s2", "s1")}
+    keys = {name: ("multimodal, joint space", "frozen", name, "10 %") for name in ways}
+    keys = {name: key for name, key in keys.items() if not is_there(*key, fold.number)}
+    if not keys:
+        return
+    model = encoder(fold, "multimodal", folder)
+    began = time.perf_counter()
+
+    def change(tiles: np.ndarray) -> xr.Dataset:
+        part = fold.cube[["s1", "s2"]].isel(location=tiles)
+        return xc.before_after(xc.embed(part, model, space="joint"))
+
+    tiles = fold.labelled["10 %"]
+    fitted_on, truth = change(tiles), fold.truth.isel(location=tiles)
+    heads = {
+        sensor: xc.fit(fitted_on[sensor], truth, legend=xc.FLOOD, seed=fold.number)
+        for sensor in ("s1", "s2")
+    }
+    counted: dict[str, list[pd.DataFrame]] = {name: [] for name in keys}
+    for tiles in fold.parts(fold.test):
+        embedded = change(tiles).compute()
+        like = fold.truth.isel(location=tiles)
+        for name in keys:
+            fitted, mapped_from = ways[name]
+            mapped = xc.predict(embedded[mapped_from], heads[fitted], like=like).label
+            found = mapped.transpose("location", "y", "x").values == 1
+            counted[name].append(fold.count(tiles, found))
+    seconds = time.perf_counter() - began
+    for name, key in keys.items():
+        write(counted[name], key, fold.number, seconds / len(keys))
+
+
+def layers(fold: Fold, tiles: np.ndarray, inputs: str, *, differences: bool) -> np.ndarray:
+    """Give the values of both dates of each pixel, and their differences: (n, y, x, layers)."""
+    parts = []
+    for name in SENSORS[inputs]:
+        values = fold.cube[name].isel(location=tiles).values  # (n, date, band, y, x)
+        before, after = values[:, 0], values[:, 1]
+        parts += [before, after, after - before] if differences else [before, after]
+    return np.moveaxis(np.concatenate(parts, axis=1), 1, -1)
+
+
+def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> None:
+    """Boost single pixels: scikit-learn's defaults, 200,000 labelled pixels at most."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    name = "pixels and differences, boosted" if differences else "pixels, boosted"
+    key = (name, "-", inputs, labels)
+    if is_there(*key, fold.number):
+        return
+    began = time.perf_counter()
+    tiles = fold.labelled[labels]
+    rng = np.random.default_rng(fold.number)
+    each = 200_000 // len(tiles)
+    drawn, codes = [], []
+    for part in fold.parts(tiles, 64):
+        values = layers(fold, part, inputs, differences=differences)
+        own = values.reshape(len(part), -1, values.shape[-1])
+        truth = fold.truth.values[part].reshape(len(part), -1)
+        for k in range(len(part)):
+            chosen = rng.permutation(truth.shape[1])[:each]
+            drawn.append(own[k, chosen])
+            codes.append(truth[k, chosen])
+    model = HistGradientBoostingClassifier(random_state=fold.number)
+    model.fit(np.concatenate(drawn), np.concatenate(codes))
+    counted = []
+    for part in fold.parts(fold.test):
+        values = layers(fold, part, inputs, differences=differences)
+        found = model.predict(values.reshape(-1, values.shape[-1])).reshape(values.shape[:-1]) == 1
+        counted.append(fold.count(part, found))
+    write(counted, key, fold.number, time.perf_counter() - began)
+
+
+def run_otsu(fold: Fold) -> None:
+    """Cut the change of the radar of each tile by Otsu's threshold: darker is flood; no labels.
+
+    Otsu (1979). The radar of OMBRIA is stretched, so that differences stand for log ratios.
+    """
+    key = ("Otsu on the change", "-", "S1", "none")
+    if is_there(*key, fold.number):
+        return
+    began = time.perf_counter()
+    values = fold.cube["s1"].isel(location=fold.test, s1_band=0).values
+    change = values[:, 1] - values[:, 0]
+    found = np.stack([tile < find_threshold(tile) for tile in change])
+    write([fold.count(fold.test, found)], key, fold.number, time.perf_counter() - began)
+
+
+def find_threshold(values: np.ndarray) -> float:
+    """Find the threshold that parts values with the largest variance between the parts."""
+    counts, edges = np.histogram(values, bins=256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, above = counts.cumsum(), counts[::-1].cumsum()[::-1]
+    low = (counts * centres).cumsum() / below.clip(1)
+    high = ((counts * centres)[::-1].cumsum() / above[::-1].clip(1))[::-1]
+    between = below[:-1] * above[1:] * (low[:-1] - high[1:]) ** 2
+    return float(centres[int(between.argmax())])
+
+
+def run(folds: list[int], folder: Path) -> None:
+    """Make the runs that are not there, those that decide first."""
+    cube, truth = open_ombria(DATA)
+    every = [Fold(cube, truth, number) for number in folds]
+    for fold in every:
+        run_otsu(fold)
+        for inputs in SENSORS:
+            run_pixels(fold, inputs, "10 %", differences=False)
+        run_pixels(fold, "both", "10 %", differences=True)
+        for method in ENCODERS:
+            run_frozen(fold, method, folder, "10 %")
+        run_transfer(fold, folder)
+    for fold in every:
+        run_pixels(fold, "both", "100 %", differences=False)
+        for method in ("multimodal", "random"):
+            run_frozen(fold, method, folder, "100 %")
+
+
+def bootstrap(rows: pd.DataFrame, base: pd.DataFrame | None = None) -> tuple[float, float]:
+    """Give the 95 % interval over scenes, of the IoU or of its difference from a base."""
+    keys = ["hit", "false", "missed"]
+    counts = [own.groupby("scene")[keys].sum() for own in (rows, base) if own is not None]
+    names = counts[0].index
+    drawn = np.random.default_rng(0).integers(len(names), size=(TIMES, len(names)))
+    scores = []
+    for own in counts:
+        hit, false, missed = own.loc[names].to_numpy()[drawn].sum(1).T
+        scores.append(hit / (hit + false + missed))
+    values = scores[0] if base is None else scores[0] - scores[1]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def by_scene(rows: pd.DataFrame) -> pd.Series:
+    """Give the IoU of each scene that has water or was said to have."""
+    sums = rows.groupby("scene")[["hit", "false", "missed"]].sum()
+    return (sums.hit / sums.sum(axis=1)).dropna()
+
+
+def show() -> None:
+    """Print the table: means over folds, intervals over scenes, and the final scenes alone."""
+    rows = pd.read_csv(ROWS, dtype={"scene": str})
+    cube, _ = open_ombria(DATA)
+    final = set(cube.scene.values[split_scenes(cube.scene.values, share=0.3, seed=0)].astype(str))
+    columns = [*FIELDS[:4], "folds", "IoU, mean of folds (min to max)", "all scenes, 95 %"]
+    columns += ["less pixels boosted, 95 %", "mean of scenes", "final scenes alone"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for key, own in rows.groupby(FIELDS[:4], sort=False):
+        each = [iou(part) for _, part in own.groupby("fold")]
+        low, high = bootstrap(own)
+        base = rows[(rows.method == "pixels, boosted") & (rows.inputs == key[2])]
+        base = base[(base.labels == key[3]) & base.fold.isin(own.fold)]
+        less = ""
+        if len(base) and key[0] != "pixels, boosted" and set(base.fold) == set(own.fold):
+            a, b = bootstrap(own, base)
+            less = f"{iou(own) - iou(base):+.3f} ({a:+.3f} to {b:+.3f})"
+        last = own[own.scene.isin(final)]
+        cells = [*map(str, key), str(len(each))]
+        cells += [f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})"]
+        cells += [f"{iou(own):.3f} ({low:.3f} to {high:.3f})", less]
+        cells += [f"{by_scene(own).mean():.3f}", f"{iou(last):.3f}" if len(last) else ""]
+        print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Read the call."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=["run", "show"])
+    parser.add_argument("--folds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--models", type=Path, default=Path("encoders"))
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if args.study == "run":
+        run(args.folds, args.models)
+    show()
+
+
+if __name__ == "__main__":
+    main()
