@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 import xcontrast as xc
-from xcontrast.heads.baselines import fit_pixels, local_statistics, map_pixels
+from xcontrast.evaluation.baselines import fit_pixels, local_statistics, map_pixels
 
 
 def scene(seed: int = 0) -> tuple[xr.DataArray, xr.DataArray]:

@@ -1,0 +1,355 @@
+"""A map against the truth as one HTML page: scores, intervals, calibration, hits and misses."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xcontrast.errors import DataError, problem
+from xcontrast.evaluation.calibration import calibration
+from xcontrast.evaluation.counts import name_groups, require_one_grid
+from xcontrast.evaluation.folds import make_squares
+from xcontrast.evaluation.pictures import Place, draw_places
+from xcontrast.evaluation.ratios import BY_CATEGORY, OVERALL, ratios_of
+from xcontrast.evaluation.scores import score
+from xcontrast.legends import Legend
+from xcontrast.plotting.scores import plot_confusion, plot_reliability
+from xcontrast.report import Picture, Section, Table, write_report
+
+__all__ = ["evaluate"]
+
+SQUARES = 8
+"""Squares along the longer side of a scene, where no groups are given."""
+FEW = 10
+"""Groups below which an interval over groups is too narrow to be believed."""
+SHOWN = 3
+"""Worst and best groups that are shown."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A map, its truth, and everything that was made of them."""
+
+    label: xr.DataArray
+    truth: xr.DataArray
+    legend: Legend
+    groups: xr.DataArray
+    told: str
+    """What a group is, in a word."""
+    scores: xr.Dataset
+    table: xr.Dataset | None
+    cube: xr.Dataset | None
+
+    @property
+    def focus(self) -> int:
+        """Place in the legend of the category shown: the second of two, else the worst mapped."""
+        if len(self.legend.codes) == 2:
+            return 1
+        counts = self.scores.confusion.values
+        return int((counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)).argmax())
+
+
+def evaluate(
+    mapped: xr.Dataset | xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    legend: Legend,
+    out: str | os.PathLike[str],
+    cube: xr.Dataset | None = None,
+    groups: xr.DataArray | str | None = None,
+) -> xr.Dataset:
+    """Score a map and write a page about it: one HTML file that needs nothing else.
+
+    Parameters
+    ----------
+    mapped : Dataset or DataArray
+        A map, ``label (…, y, x)`` and, for its calibration, ``probability (…, category, y, x)``;
+        or its label alone. ``location`` may lead, and no other dim longer than one.
+    truth : DataArray (…, y, x), integer
+        Codes of the legend on the same grid.
+    legend : Legend
+        What the codes mean.
+    out : path
+        The page, ``something.html``; its folder must exist.
+    cube : Dataset, optional
+        On the same pixels: what the sensors saw last is shown beside the map.
+    groups : DataArray or str, optional
+        As for :func:`xcontrast.score`. By default each location, or squares of an eighth of the
+        longer side of a scene.
+
+    Returns
+    -------
+    Dataset
+        Of :func:`xcontrast.score` with these groups.
+
+    Raises
+    ------
+    DataError
+        If grids or groups do not fit, or no cell is known in both.
+    """
+    label = mapped if isinstance(mapped, xr.DataArray) else mapped["label"]
+    label = label.squeeze([d for d in label.dims if d not in _SPACE and label.sizes[d] == 1])
+    if not {"y", "x"} <= set(label.dims) <= set(_SPACE):
+        raise DataError(
+            problem(
+                expected="a map with the dims y and x, and location at most before them",
+                received=str(dict(label.sizes)),
+                do="choose one time: mapped.isel(s1_time=0)",
+            )
+        )
+    label = label.transpose(..., "y", "x").compute()
+    truth = require_one_grid(label, truth).compute()
+    _check_cube(cube, label)
+    own, told = (groups, "group") if groups is not None else _default_groups(label)
+    own, told = _named(own, label, truth, told)
+    scores = score(label, truth, legend=legend, groups=own)
+    table = None
+    if isinstance(mapped, xr.Dataset) and "probability" in mapped:
+        probability = mapped["probability"].transpose(..., "category", "y", "x")
+        lead = [d for d in probability.dims if d not in (*_SPACE, "category")]
+        table = calibration(probability.squeeze(lead), truth, legend=legend)
+    judged = _Judged(label, truth, legend, own, told, scores, table, cube)
+    _write(judged, out)
+    return scores
+
+
+_SPACE = ("location", "y", "x")
+
+
+def _check_cube(cube: xr.Dataset | None, label: xr.DataArray) -> None:
+    if cube is not None and any(cube.sizes.get(str(d)) != n for d, n in label.sizes.items()):
+        raise DataError(
+            problem(
+                expected=f"a cube on the map's pixels, {dict(label.sizes)}",
+                received=str(dict(cube.sizes)),
+                do="predict with like=cube, or leave `cube` out",
+            )
+        )
+
+
+def _default_groups(label: xr.DataArray) -> tuple[xr.DataArray, str]:
+    if "location" in label.dims:
+        return xr.DataArray(np.arange(label.sizes["location"]), dims="location"), "location"
+    shape = label.sizes["y"], label.sizes["x"]
+    side = max(1, -(-max(shape) // SQUARES))
+    numbers = make_squares(shape, side)
+    n_cols = -(-shape[1] // side)
+    names = np.array([f"{n // n_cols}-{n % n_cols}" for n in range(numbers.max() + 1)], object)
+    return xr.DataArray(names[numbers], dims=("y", "x")), "square"
+
+
+def _named(
+    groups: xr.DataArray | str, label: xr.DataArray, truth: xr.DataArray, told: str
+) -> tuple[xr.DataArray, str]:
+    """Give groups as an array on the map, and what they are called."""
+    word = groups if isinstance(groups, str) else str(groups.name or told)
+    numbers, names = name_groups(groups, label, truth)
+    table = np.array([*names.tolist(), None], object)  # Number -1, no group, is the last.
+    return xr.DataArray(table[numbers], dims=label.dims), word
+
+
+def _write(judged: _Judged, out: str | os.PathLike[str]) -> None:
+    import matplotlib as mpl
+
+    # A file is written: no window, whatever backend the person's session has.
+    with mpl.rc_context({"backend": "agg"}):
+        sections = [_scored(judged), _confused(judged)]
+        if judged.table is not None:
+            sections.append(_calibrated(judged, judged.table))
+        sections += [_grouped(judged), *_shown(judged)]
+        write_report(
+            out,
+            title=f"How good is this map: {judged.legend.title}",
+            lead=_verdict(judged),
+            facts=_facts(judged),
+            sections=sections,
+        )
+
+
+def _verdict(judged: _Judged) -> str:
+    scores, k = judged.scores, judged.focus
+    name, n = judged.legend.names[k], scores.sizes["group"]
+    low, high = scores.iou_interval.values[k]
+    text = (
+        f"IoU of {name}: {scores.iou.values[k]:.3f} over all pixels (95 % interval {low:.3f} to "
+        f"{high:.3f}, by bootstrap over {n} {judged.told}s); mean of the {judged.told}s, each of "
+        f"one weight, {scores.iou_over_groups.values[k]:.3f}. Accuracy "
+        f"{float(scores.accuracy):.3f}, kappa {float(scores.kappa):.3f}."
+    )
+    held = scores.group_confusion.values[:, k].sum(1)
+    if held.sum() and held.max() > 0.3 * held.sum():
+        text += (
+            f"\n\nOne {judged.told}, {scores.group.values[held.argmax()]}, holds "
+            f"{held.max() / held.sum():.0%} of all true {name}: scores over all pixels are mostly "
+            "its own. Read the mean beside them."
+        )
+    if n < FEW:
+        text += f"\n\nWith {n} {judged.told}s the intervals are too narrow to be relied on."
+    return text
+
+
+def _facts(judged: _Judged) -> dict[str, str]:
+    scores = judged.scores
+    n, left = int(scores.confusion.sum()), int(scores.n_unmapped)
+    facts = {
+        "Judged": f"{n:,} pixels with a truth and a category",
+        "Not mapped": f"{left:,} pixels with a truth, {left / (n + left):.1%}, are left without "
+        "a category and count nowhere",
+        "Groups": f"{scores.sizes['group']} {judged.told}s",
+        "Legend": f"{judged.legend.title}: {', '.join(judged.legend.names)}",
+    }
+    told = {"Model": "model_digest", "Head": "head_kind"}
+    attrs = judged.label.attrs
+    return facts | {name: f"`{attrs[key]}`" for name, key in told.items() if key in attrs}
+
+
+def _with_interval(values: xr.DataArray, bounds: xr.DataArray) -> list[str]:
+    """Write values with their intervals."""
+    rows = zip(np.atleast_1d(values.values), np.atleast_2d(bounds.values), strict=True)
+    return [f"{v:.3f} ({low:.3f} to {high:.3f})" if v == v else "–" for v, (low, high) in rows]
+
+
+def _scored(judged: _Judged) -> Section:
+    scores = judged.scores
+    columns = {"category": list(judged.legend.names)}
+    titles = ("IoU", "F1", "precision", "recall")
+    for name, title in zip(BY_CATEGORY, titles, strict=True):
+        columns[title] = _with_interval(scores[name], scores[f"{name}_interval"])
+    title = f"IoU, mean of {judged.told}s"
+    columns[title] = _with_interval(scores.iou_over_groups, scores.iou_over_groups_interval)
+    overall = pd.DataFrame(
+        {
+            "score": ["accuracy", "kappa", "mean IoU", "mean F1"],
+            "value": [_with_interval(scores[k], scores[f"{k}_interval"])[0] for k in OVERALL],
+        }
+    )
+    text = (
+        "Counted over all pixels that have a truth and a category in the map; in brackets 95 % "
+        f"intervals by bootstrap over {judged.told}s, as neighbouring pixels are no independent "
+        "witnesses.\n\n"
+        "- `IoU`: hits, of hits, misses and false alarms together.\n"
+        "- `precision`: of what is mapped as a category, the share that is. `recall`: of what is, "
+        "the share that is mapped.\n"
+        f"- `mean of {judged.told}s`: those in which the category is there or mapped.\n"
+        "- Means over categories leave out those that neither truth nor map has."
+    )
+    tables = [
+        Table(frame=pd.DataFrame(columns), caption="By category."),
+        Table(frame=overall, caption="All categories together."),
+    ]
+    return Section(title="Scores", text=text, tables=tables)
+
+
+def _confused(judged: _Judged) -> Section:
+    figure = Picture(
+        image=plot_confusion(judged.scores),
+        caption="Of each true category (row), the share that is mapped as each (column).",
+        alt="Confusion matrix of truth and map",
+    )
+    return Section(title="What is taken for what", figures=[figure])
+
+
+def _calibrated(judged: _Judged, table: xr.Dataset) -> Section:
+    text = (
+        f"Expected calibration error of the category mapped {float(table.ece):.3f}, Brier score "
+        f"{float(table.brier):.3f}, log loss {float(table.log_loss):.3f} nats. A perfect map has 0 "
+        "in all three; a constant guess can have the first as well."
+    )
+    figure = Picture(
+        image=plot_reliability(table, category=judged.legend.names[judged.focus]),
+        caption="Pixels by the probability they were given, and how many of them it came true "
+        "for. Points below the dashed line: too sure.",
+        alt="Reliability diagram",
+    )
+    return Section(title="What probabilities mean", text=text, figures=[figure])
+
+
+def _grouped(judged: _Judged) -> Section:
+    scores, k = judged.scores, judged.focus
+    name = judged.legend.names[k]
+    counts = scores.group_confusion.values
+    ratios = ratios_of(counts)
+    frame = pd.DataFrame(
+        {
+            judged.told: [str(g) for g in scores.group.values],
+            "IoU": ratios["iou"][:, k],
+            "precision": ratios["precision"][:, k],
+            "recall": ratios["recall"][:, k],
+            "accuracy": ratios["accuracy"],
+            "pixels": counts.sum((1, 2)),
+            f"true {name}, %": 100 * counts[:, k].sum(1) / counts.sum((1, 2)),
+        }
+    ).sort_values("IoU", kind="stable")
+    ranked = frame[frame["IoU"].notna()]
+    ends = frame
+    if len(ranked) > 4 * SHOWN:
+        ends = pd.concat([ranked.iloc[: 2 * SHOWN], ranked.iloc[-2 * SHOWN :]])
+    formats = dict.fromkeys(("IoU", "precision", "recall", "accuracy"), ".3f")
+    formats |= {"pixels": ",d", f"true {name}, %": ".1f"}
+    low, half, high = np.nanquantile(frame["IoU"], [0.1, 0.5, 0.9]) if len(ranked) else [np.nan] * 3
+    without = len(frame) - len(ranked)
+    text = (
+        f"Of {len(frame)} {judged.told}s, half have an IoU of {name} above {half:.3f}, a tenth "
+        f"below {low:.3f}, a tenth above {high:.3f}."
+        + (f" In {without} it is neither there nor mapped." if without else "")
+    )
+    some = "All." if len(ends) == len(frame) else f"The {2 * SHOWN} worst and the {2 * SHOWN} best."
+    table = Table(frame=ends, caption=f"{some} Scores of {name}.", formats=formats)
+    return Section(title=f"By {judged.told}", text=text, tables=[table])
+
+
+def _shown(judged: _Judged) -> list[Section]:
+    """Show the whole scene, then the worst and best groups."""
+    code, name = judged.legend.codes[judged.focus], judged.legend.names[judged.focus]
+    sections = []
+    if "location" not in judged.label.dims:
+        whole = Place("whole", judged.label, judged.truth, judged.cube)
+        figure = Picture(
+            image=draw_places([whole], judged.legend, code),
+            caption=f"Truth, map, and where they agree about {name}. Grey is not judged.",
+            alt=f"Truth, map, and hits and misses of {name} in the whole scene",
+        )
+        sections.append(Section(title="Where it is right and wrong", figures=[figure]))
+    iou = judged.scores.group_iou.values[:, judged.focus]
+    order = np.argsort(iou, kind="stable")[: int(np.isfinite(iou).sum())]
+    n = min(SHOWN, len(order) // 2)
+    ends = {"Worst": order[:n], "Best": order[len(order) - n :][::-1]}
+    for word, chosen in ends.items():
+        if not len(chosen):
+            continue
+        places = [_cut(judged, k) for k in chosen]
+        figure = Picture(
+            image=draw_places(places, judged.legend, code),
+            caption=f"{word} {judged.told}s by IoU of {name}; of one with several images, that "
+            "with most errors.",
+            alt=f"Truth, map, and hits and misses of {name}, {word.lower()} {judged.told}s",
+        )  # fmt: skip
+        sections.append(Section(title=f"{word} {judged.told}s", figures=[figure]))
+    return sections
+
+
+def _cut(judged: _Judged, k: int) -> Place:
+    """Cut a group out: the image with most errors, or the box around it."""
+    name = judged.scores.group.values[k]
+    inside = judged.groups.values == name
+    title = f"{judged.told} {name}, IoU {judged.scores.group_iou.values[k, judged.focus]:.3f}"
+    if "location" in judged.label.dims:
+        known = np.isin(judged.label, judged.legend.codes) & np.isin(
+            judged.truth, judged.legend.codes
+        )
+        wrong = (inside & known & (judged.label.values != judged.truth.values)).sum((1, 2))
+        held = np.where(inside.any((1, 2)), wrong, -1)
+        where = {"location": int(held.argmax())}
+        if inside.any((1, 2)).sum() > 1:
+            title += f", location {where['location']}"
+        box: dict[str, int | slice] = dict(where)
+    else:
+        rows, cols = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+        box = {"y": slice(rows[0], rows[-1] + 1), "x": slice(cols[0], cols[-1] + 1)}
+    label, truth = (v.isel(box) for v in (judged.label, judged.truth))
+    cube = None if judged.cube is None else judged.cube.isel(box)
+    return Place(title, label, truth, cube)
