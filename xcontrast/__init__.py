@@ -27,6 +27,7 @@ from xcontrast.embedding.seams import seam_score as seam_score
 from xcontrast.embedding.similarity import similar as similar
 from xcontrast.evaluation.calibration import calibration as calibration
 from xcontrast.evaluation.options import ProbeOptions as ProbeOptions
+from xcontrast.evaluation.page import evaluate as evaluate
 from xcontrast.evaluation.probe import probe as probe
 from xcontrast.evaluation.scores import score as score
 from xcontrast.heads.head import Head as Head

@@ -103,11 +103,12 @@ def _known_cells(
         or probability.sizes.get("category") != len(legend.codes)
         or (names is not None and tuple(map(str, names.values)) != legend.names)
     ):
-        found = probability.sizes.get("category") if names is None else list(names.values)
+        found = [] if names is None else list(map(str, names.values))
+        n = probability.sizes.get("category", 0)
         raise DataError(
             problem(
                 expected=f"a dim category with {', '.join(legend.names)}, and 1 bin or more",
-                received=f"{found} and {n_bins} bins",
+                received=f"{n} categories {found} and {n_bins} bins",
                 do="give the probability of predict, and the legend of its head",
             )
         )

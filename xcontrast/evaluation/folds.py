@@ -117,8 +117,8 @@ def make_folds(
     if wanted < 2 or len(present) < wanted:
         raise DataError(
             problem(
-                expected=f"{max(2, wanted)} blocks or groups with labels, for as many folds",
-                received=f"{len(present)} with labels, and n_folds={n_folds}",
+                expected=f"2 folds or more, and {max(2, wanted)} blocks or groups with labels",
+                received=f"n_folds={n_folds}, and {len(present)} with labels",
                 do="use fewer folds, smaller blocks (ProbeOptions(block=...)), or finer groups",
             )
         )

@@ -52,11 +52,12 @@ def from_embedding(
     labels: Any,
     legend: Legend,
     column: str | None,
+    event: Any,
     kind: str,
     options: ProbeOptions,
 ) -> Material:
     """Take an embedding as it is: nothing but itself can be judged."""
-    features = _with_space(_one_time(embedding))
+    features = _with_space(_compose(embedding, event))
     labels = _with_space(labels) if isinstance(labels, xr.DataArray) else labels
     # Labels with other cells than the embedding are judged as they are.
     finer = isinstance(labels, xr.DataArray) and any(
@@ -134,7 +135,7 @@ def _compose(obj: Any, event: Any) -> Any:
     if any(n > 1 for n in times.values()):
         raise DataError(
             problem(
-                expected="a cube with one time, with two (before and after), or an event",
+                expected="one time, two (before and after), or an event",
                 received=", ".join(f"{n} steps of {d}" for d, n in times.items()),
                 do="give event='2023-05-16', or select one time or two",
             )

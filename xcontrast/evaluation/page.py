@@ -173,19 +173,25 @@ def _write(judged: _Judged, out: str | os.PathLike[str]) -> None:
 def _verdict(judged: _Judged) -> str:
     scores, k = judged.scores, judged.focus
     name, n = judged.legend.names[k], scores.sizes["group"]
-    low, high = scores.iou_interval.values[k]
+    many = len(judged.legend.codes) > 2
+    low, high = (scores.mean_iou_interval if many else scores.iou_interval[k]).values
+    what, value = ("Mean IoU", scores.mean_iou) if many else (f"IoU of {name}", scores.iou[k])
     text = (
-        f"IoU of {name}: {scores.iou.values[k]:.3f} over all pixels (95 % interval {low:.3f} to "
-        f"{high:.3f}, by bootstrap over {n} {judged.told}s); mean of the {judged.told}s, each of "
-        f"one weight, {scores.iou_over_groups.values[k]:.3f}. Accuracy "
-        f"{float(scores.accuracy):.3f}, kappa {float(scores.kappa):.3f}."
+        f"{what}: {float(value):.3f} over all pixels (95 % interval {low:.3f} to {high:.3f}, by "
+        f"bootstrap over {n} {judged.told}s). Accuracy {float(scores.accuracy):.3f}, kappa "
+        f"{float(scores.kappa):.3f}."
     )
+    if many:
+        text += f" Maps and {judged.told}s below show {name}, the category with most errors."
+    else:
+        mean = float(scores.iou_over_groups[k])
+        text += f" Mean IoU of the {judged.told}s, each of one weight: {mean:.3f}."
     held = scores.group_confusion.values[:, k].sum(1)
     if held.sum() and held.max() > 0.3 * held.sum():
         text += (
             f"\n\nOne {judged.told}, {scores.group.values[held.argmax()]}, holds "
-            f"{held.max() / held.sum():.0%} of all true {name}: scores over all pixels are mostly "
-            "its own. Read the mean beside them."
+            f"{held.max() / held.sum():.0%} of all true {name}: scores over all pixels weigh it "
+            "most. Read the mean beside them."
         )
     if n < FEW:
         text += f"\n\nWith {n} {judged.told}s the intervals are too narrow to be relied on."
@@ -197,8 +203,8 @@ def _facts(judged: _Judged) -> dict[str, str]:
     n, left = int(scores.confusion.sum()), int(scores.n_unmapped)
     facts = {
         "Judged": f"{n:,} pixels with a truth and a category",
-        "Not mapped": f"{left:,} pixels with a truth, {left / (n + left):.1%}, are left without "
-        "a category and count nowhere",
+        "Not mapped": f"{left:,} pixels with a truth, {100 * left / (n + left):.1f} %, have no "
+        "category and count nowhere",
         "Groups": f"{scores.sizes['group']} {judged.told}s",
         "Legend": f"{judged.legend.title}: {', '.join(judged.legend.names)}",
     }
@@ -215,12 +221,13 @@ def _with_interval(values: xr.DataArray, bounds: xr.DataArray) -> list[str]:
 
 def _scored(judged: _Judged) -> Section:
     scores = judged.scores
-    columns = {"category": list(judged.legend.names)}
-    titles = ("IoU", "F1", "precision", "recall")
-    for name, title in zip(BY_CATEGORY, titles, strict=True):
-        columns[title] = _with_interval(scores[name], scores[f"{name}_interval"])
-    title = f"IoU, mean of {judged.told}s"
-    columns[title] = _with_interval(scores.iou_over_groups, scores.iou_over_groups_interval)
+    mean = f"IoU, mean of {judged.told}s"
+    titles = dict(zip(BY_CATEGORY, ("IoU", "F1", "precision", "recall"), strict=True))
+    columns = {
+        title: _with_interval(scores[name], scores[f"{name}_interval"])
+        for name, title in {**titles, "iou_over_groups": mean}.items()
+    }
+    frame = pd.DataFrame(columns, index=pd.Index(judged.legend.names, name="category"))
     overall = pd.DataFrame(
         {
             "score": ["accuracy", "kappa", "mean IoU", "mean F1"],
@@ -238,7 +245,8 @@ def _scored(judged: _Judged) -> Section:
         "- Means over categories leave out those that neither truth nor map has."
     )
     tables = [
-        Table(frame=pd.DataFrame(columns), caption="By category."),
+        Table(frame=frame[["IoU", mean]], caption="Overlap, by category."),
+        Table(frame=frame[["precision", "recall", "F1"]], caption="By category."),
         Table(frame=overall, caption="All categories together."),
     ]
     return Section(title="Scores", text=text, tables=tables)
@@ -317,6 +325,7 @@ def _shown(judged: _Judged) -> list[Section]:
     iou = judged.scores.group_iou.values[:, judged.focus]
     order = np.argsort(iou, kind="stable")[: int(np.isfinite(iou).sum())]
     n = min(SHOWN, len(order) // 2)
+    many = "location" in judged.label.dims
     ends = {"Worst": order[:n], "Best": order[len(order) - n :][::-1]}
     for word, chosen in ends.items():
         if not len(chosen):
@@ -324,8 +333,8 @@ def _shown(judged: _Judged) -> list[Section]:
         places = [_cut(judged, k) for k in chosen]
         figure = Picture(
             image=draw_places(places, judged.legend, code),
-            caption=f"{word} {judged.told}s by IoU of {name}; of one with several images, that "
-            "with most errors.",
+            caption=f"{word} {judged.told}s by IoU of {name}"
+            + ("; of one with several images, that with most errors." if many else "."),
             alt=f"Truth, map, and hits and misses of {name}, {word.lower()} {judged.told}s",
         )  # fmt: skip
         sections.append(Section(title=f"{word} {judged.told}s", figures=[figure]))

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Place", "draw_places"]
 
 RENDER = {S1: radar_rgba, S2: optical_rgba}
+HEADING = 0.45
+"""Inches above each row, for two lines of words."""
+LEGEND = 7
+"""Entries of the legend in a line."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +66,23 @@ def draw_places(places: Sequence[Place], legend: Legend, code: int) -> Figure:
     first = places[0].truth
     tall = max(0.4, min(2.0, first.sizes["y"] / first.sizes["x"]))
     width = min(3.4, 11.0 / n_cols)
-    below = 0.5 + 0.22 * -(-(len(legend.codes) + 5) // 6)
-    size = (width * n_cols, (width * tall + 0.62) * len(places) + below)
+    marks = {**HITS, "not judged": NO_DATA, **dict(zip(legend.names, legend.colors, strict=True))}
+    n_lines = -(-len(marks) // LEGEND)
+    below = 0.15 + 0.2 * n_lines
+    size = (width * n_cols, (width * tall + HEADING) * len(places) + below)
     figure, axes = plt.subplots(len(places), n_cols, figsize=size, squeeze=False)
     for row, place in zip(axes, places, strict=True):
         _draw_place(list(row), place, sensors, legend, code)
-    marks = {
-        **{name: HITS[name] for name in HITS},
-        "not judged": NO_DATA,
-        **dict(zip(legend.names, legend.colors, strict=True)),
-    }
     patches = [Patch(facecolor=c, edgecolor="0.4", lw=0.5, label=n) for n, c in marks.items()]
-    figure.legend(handles=patches, loc="lower left", ncols=6, frameon=False, fontsize=8)
+    figure.legend(handles=patches, loc="lower left", ncols=LEGEND, frameon=False, fontsize=8)
     figure.subplots_adjust(
-        left=0.005, right=0.995, top=1 - 0.42 / size[1], bottom=below / size[1],
-        wspace=0.04, hspace=0.62 / (width * tall),
-    )  # fmt: skip
+        left=0.005,
+        right=0.995,
+        top=1 - (HEADING - 0.05) / size[1],
+        bottom=below / size[1],
+        wspace=0.04,
+        hspace=HEADING / (width * tall),
+    )
     return figure
 
 

@@ -111,7 +111,7 @@ def probe(
                 "model=... for the baselines beside it",
                 stacklevel=2,
             )
-            material = from_embedding(obj, labels, legend, column, kind, options)
+            material = from_embedding(obj, labels, legend, column, event, kind, options)
         else:
             material = from_cube(obj, labels, model, legend, column, event, kind, options, stack)
         blocks = lay_folds(obj, material, folds, n_folds, options)

@@ -197,7 +197,8 @@ def plot_reliability(
     ax.plot(x, y, color=BLUE, lw=1.2)
     ax.scatter(x, y, s=12 + 120 * np.sqrt(share), color=BLUE, zorder=3, label="what came true")
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=words[0], ylabel=words[1])
-    ax.set_title(f"expected calibration error {float(error):.3f}", loc="left", fontsize=9)
+    of = f" of {category}" if category else ""
+    ax.set_title(f"expected calibration error{of} {float(error):.3f}", loc="left", fontsize=9)
     plain_axes(ax, grid="y")
     ax.legend(frameon=False, fontsize=8, loc="upper left")
     return ax
