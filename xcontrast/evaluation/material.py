@@ -13,7 +13,7 @@ import xarray as xr
 
 from xcontrast.embedding.composites import TIMES, before_after
 from xcontrast.embedding.embed import embed
-from xcontrast.embedding.inputs import select_bands, sensor_of
+from xcontrast.embedding.inputs import check_model, select_bands, sensor_of
 from xcontrast.errors import DataError, problem
 from xcontrast.evaluation.baselines import cell_statistics
 from xcontrast.evaluation.options import ProbeOptions
@@ -30,7 +30,7 @@ __all__ = ["Material", "from_cube", "from_embedding"]
 IMAGES = 16
 """Of which statistics are made at a time."""
 SHARE = 0.25
-"""Of the memory at hand that features may take; larger ones are computed again for each fold."""
+"""Of the memory at hand that pixels or features may take; larger ones are made anew each fold."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def from_cube(
 
     Files that they need are kept until `stack` is closed.
     """
+    cube = _keep(cube)
     layers = _stack_layers(cube, model, event)
     pooled = isinstance(labels, xr.DataArray) and not {"y", "x"} & set(labels.dims)
     labels = _with_space(labels) if isinstance(labels, xr.DataArray) else labels
@@ -161,6 +162,7 @@ def _stack_layers(cube: xr.DataArray | xr.Dataset, model: Model, event: Any) -> 
     parts = []
     for array in arrays:
         sensor = sensor_of(array)
+        check_model(model, sensor, "encoder")
         bands = select_bands(array, model, sensor)
         dims = {str(d) for d in bands.dims}
         told = [c for c in bands.coords if c not in dims and c != "spatial_ref"]
@@ -197,19 +199,21 @@ def _with_space(obj: Any) -> Any:
     return obj.expand_dims(missing, axis=[-2, -1] if len(missing) == 2 else [-1])
 
 
-def _keep(features: Any) -> Any:
-    """Compute features once where they take a part of the memory that is to spare."""
+def _keep(obj: Any) -> Any:
+    """Compute pixels or features once where they take a part of the memory that is to spare."""
     import psutil
 
-    if features.chunks and features.nbytes < SHARE * psutil.virtual_memory().available:
-        return features.compute()
-    return features
+    lazy = obj.__dask_graph__() is not None
+    if lazy and obj.nbytes < SHARE * psutil.virtual_memory().available:
+        return obj.compute()
+    return obj
 
 
 def _find_reach(features: Any, truth: xr.DataArray) -> int | None:
     """Give the pixels of the truth, to each side, that a prediction depends on.
 
-    What a cell sees, and one cell more: probabilities are interpolated between cells.
+    What a cell sees, and two cells more: probabilities are interpolated between cells, and a label
+    is fitted at the cell that holds it.
     """
     arrays = [features] if isinstance(features, xr.DataArray) else list(features.values())
     reaches: list[int] = []
@@ -218,7 +222,7 @@ def _find_reach(features: Any, truth: xr.DataArray) -> int | None:
         seen = array.attrs.get("halo", array.attrs.get("window"))
         if stride is None or seen is None:
             return None
-        reaches.append(math.ceil((seen / stride + 1) * _pixels_a_cell(array, truth)))
+        reaches.append(math.ceil((seen / stride + 2) * _pixels_a_cell(array, truth)))
     return max(reaches)
 
 

@@ -30,7 +30,7 @@ class ProbeOptions:
     """Side of a spatial block, pixels of the truth; None is such that there are five a fold."""
     buffer: int | None = None
     """Pixels of the truth around tested ones that are not fitted on; None is as far as a cell sees,
-    and a cell more for the interpolation between cells."""
+    and two cells more, as maps are interpolated between cells and labels gathered in them."""
     baselines: tuple[str, ...] = ("statistics", "random", "pixels")
     """What stands beside the encoder, where a cube and a model are given: "statistics", local
     means and deviations in the same cells with the same head; "random", the same encoder with
@@ -40,7 +40,7 @@ class ProbeOptions:
     windows: tuple[int, ...] = (5, 15, 45)
     """Sides of the windows of "statistics", pixels; odd."""
     unet_steps: int | None = None
-    """Steps that "unet" is trained; None leaves it to :func:`xcontrast.finetune`."""
+    """Steps that "unet" is trained; None leaves it to ``finetune``."""
     n_draws: int = 1000
     """Of blocks with replacement, for the intervals."""
     n_bins: int = 15

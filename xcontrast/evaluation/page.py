@@ -91,6 +91,9 @@ def evaluate(
     DataError
         If grids or groups do not fit, or no cell is known in both.
     """
+    if isinstance(mapped, xr.Dataset):
+        # At once: both come from the same embedding.
+        mapped = mapped[[k for k in ("label", "probability") if k in mapped]].compute()
     label = mapped if isinstance(mapped, xr.DataArray) else mapped["label"]
     label = label.squeeze([d for d in label.dims if d not in _SPACE and label.sizes[d] == 1])
     if not {"y", "x"} <= set(label.dims) <= set(_SPACE):

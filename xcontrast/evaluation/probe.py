@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -30,7 +30,7 @@ def probe(
     model: Model | None = None,
     column: str | None = None,
     event: str | pd.Timestamp | None = None,
-    kind: Literal["linear", "knn"] = "linear",
+    kind: str = "linear",
     folds: xr.DataArray | str = "spatial",
     n_folds: int | None = 5,
     fractions: tuple[float, ...] = (1.0,),
@@ -60,8 +60,8 @@ def probe(
     event : str or Timestamp, optional
         Features before and after it and their difference are fitted on, see
         :func:`xcontrast.before_after`; also taken where there are just two times.
-    kind : {"linear", "knn"}, default "linear"
-        Of the heads.
+    kind : str, default "linear"
+        Of the heads, as for :func:`xcontrast.fit`.
     folds : str or DataArray, default "spatial"
         ``"spatial"``: squares of the labels' grid. The name of a coord or of the dim
         ``location``, or a DataArray of numbers or names on ``location`` or on ``y`` and ``x``:
