@@ -220,6 +220,17 @@ def test_two_dates_or_an_event_are_put_side_by_side(untrained: xc.Model) -> None
     assert xc.probe(three, truth, event="2023-04-10", **told).confusion.shape == (2, 1, 2, 2)
 
 
+def test_both_sensors_are_judged_together_and_lazily_read_once(untrained: xc.Model) -> None:
+    cube = planted_cube(64)
+    truth = (cube.s1.isel(s1_time=0, s1_band=0) > -12).astype("uint8").drop_vars("s1_time")
+    options = xc.ProbeOptions(baselines=("statistics", "pixels"), buffer=0, stride=8, **QUICK)
+    told = {"legend": xc.FLOOD, "model": untrained, "n_folds": 2, "options": options}
+    scores = xc.probe(cube, truth, **told)
+    wet = scores.iou.sel(category="flood", fraction=1.0)
+    assert float(wet.sel(variant="pixels")) > 0.9
+    xr.testing.assert_allclose(xc.probe(cube.chunk(y=32), truth, **told), scores, atol=1e-3)
+
+
 def test_points_are_labels_too() -> None:
     cube = planted_cube(96, n_times=1)
     emb, _ = planted(24)

@@ -21,7 +21,7 @@ from xcontrast.legends import NO_LABEL, Legend
 __all__ = ["judge"]
 
 Found: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
-"""Codes of a map, and the probability of each."""
+"""Codes that a map gives tested pixels, and the probability of each."""
 
 
 def judge(
@@ -71,14 +71,14 @@ def judge(
             tally.n_train[k] = [int(part.sum()) for part in parts]
             tally.n_dropped[k] = int((folds.block >= 0).sum() - train.sum() - test.sum())
             where = _tested_locations(truth, test)
+            here = _within(test, where)
             found = []
             for variant in material.variants:
                 maps = [variant.map(_only(truth, part), where) for part in parts]
-                found.append(_compute(maps, truth.dims))
+                found.append(_compute(maps, truth.dims, here))
                 bar.update()
-            here = _within(test, where)
-            _count(tally, k, found, _within(numbers, where), _within(folds.block, where), here,
-                   legend)  # fmt: skip
+            own, block = (_within(v, where)[here] for v in (numbers, folds.block))
+            _count(tally, k, found, own, block, legend)
     return tally
 
 
@@ -109,16 +109,17 @@ def _only(truth: xr.DataArray, part: npt.NDArray[np.bool_]) -> xr.DataArray:
     return labels
 
 
-def _compute(maps: list[xr.Dataset], dims: tuple[Any, ...]) -> list[Found]:
-    """Compute codes and the probability of each, at once: fractions share the features."""
+def _compute(
+    maps: list[xr.Dataset], dims: tuple[Any, ...], here: npt.NDArray[np.bool_]
+) -> list[Found]:
+    """Compute what maps say of tested pixels, at once: shares of labels have features in common."""
     import dask
 
     lazy = [
         (own.label.transpose(*dims).data, own.probability.max("category").transpose(*dims).data)
         for own in maps
     ]
-    computed: Any = dask.compute(*lazy)
-    return list(computed)
+    return [(codes[here], sure[here]) for codes, sure in dask.compute(*lazy)]
 
 
 def _count(
@@ -127,20 +128,18 @@ def _count(
     found: list[list[Found]],
     numbers: npt.NDArray[np.uint8],
     block: npt.NDArray[np.intp],
-    test: npt.NDArray[np.bool_],
     legend: Legend,
 ) -> None:
     """Add a fold's tested pixels to the tally, where all variants give a category."""
-    judged = test.copy()
+    judged = np.ones(len(numbers), bool)
     for codes, _ in chain.from_iterable(found):
         judged &= codes != NO_LABEL
-    tally.n_unjudged[k] = int(test.sum() - judged.sum())
+    tally.n_unjudged[k] = int((~judged).sum())
     rows, groups = numbers[judged], block[judged]
     for v, own in enumerate(found):
-        for s, (codes, confidence) in enumerate(own):
+        for s, (codes, sure) in enumerate(own):
             cols = number_categories(codes[judged], legend)
             tally.counts[v, s] += count_pairs(
                 rows, cols, groups, n_groups=len(tally.blocks), n_categories=len(legend.codes)
             )
-            sure = confidence[judged]
-            tally.bins[v, s] += sum_bins(sure, cols == rows, tally.bins.shape[-1])
+            tally.bins[v, s] += sum_bins(sure[judged], cols == rows, tally.bins.shape[-1])
