@@ -68,13 +68,19 @@ def draw_places(places: Sequence[Place], legend: Legend, code: int) -> Figure:
     width = min(3.4, 11.0 / n_cols)
     marks = {**HITS, "not judged": NO_DATA, **dict(zip(legend.names, legend.colors, strict=True))}
     n_lines = -(-len(marks) // LEGEND)
-    below = 0.15 + 0.2 * n_lines
+    below = 0.4 + 0.2 * n_lines
     size = (width * n_cols, (width * tall + HEADING) * len(places) + below)
     figure, axes = plt.subplots(len(places), n_cols, figsize=size, squeeze=False)
+    words: dict[str, str] = {}
     for row, place in zip(axes, places, strict=True):
-        _draw_place(list(row), place, sensors, legend, code)
+        words |= _draw_place(list(row), place, sensors, legend, code)
+    told = "; ".join(f"{title}: {text}" for title, text in words.items())
+    figure.text(0.01, 0.04 / size[1], told, fontsize=8)
     patches = [Patch(facecolor=c, edgecolor="0.4", lw=0.5, label=n) for n, c in marks.items()]
-    figure.legend(handles=patches, loc="lower left", ncols=LEGEND, frameon=False, fontsize=8)
+    figure.legend(
+        handles=patches, loc="lower left", bbox_to_anchor=(0, 0.18 / size[1]), ncols=LEGEND,
+        frameon=False, fontsize=8,
+    )  # fmt: skip
     figure.subplots_adjust(
         left=0.005,
         right=0.995,
@@ -88,11 +94,13 @@ def draw_places(places: Sequence[Place], legend: Legend, code: int) -> Figure:
 
 def _draw_place(
     axes: list[Axes], place: Place, sensors: list[Any], legend: Legend, code: int
-) -> None:
+) -> dict[str, str]:
+    """Draw a row, and say how each sensor is stretched."""
+    words = {}
     for ax, sensor in zip(axes, sensors, strict=False):
         assert place.cube is not None
-        ax_title = _draw_image(ax, place.cube[sensor.name], sensor)
-        ax.set_title(ax_title, loc="left", fontsize=8)
+        title, words[sensor.title] = _draw_image(ax, place.cube[sensor.name], sensor)
+        ax.set_title(title, loc="left", fontsize=8)
     known = {name: _in_legend(v, legend) for name, v in vars(place).items() if name in _MAPS}
     plot_map(thin(known["truth"]), ax=axes[-3])
     plot_map(thin(known["label"]), ax=axes[-2])
@@ -106,20 +114,21 @@ def _draw_place(
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
         if (drawn := ax.get_legend()) is not None:
             drawn.remove()
+    return words
 
 
 _MAPS = ("label", "truth")
 
 
-def _draw_image(ax: Axes, array: xr.DataArray, sensor: Any) -> str:
-    """Draw the last date of a sensor, and say which."""
+def _draw_image(ax: Axes, array: xr.DataArray, sensor: Any) -> tuple[str, str]:
+    """Draw the last date of a sensor; say which, and how it is stretched."""
     for dim in [d for d in array.dims if d not in (sensor.band, "y", "x")]:
         array = array.isel({dim: -1})
-    image, _ = RENDER[sensor](thin(array).compute())
+    image, stretch = RENDER[sensor](thin(array).compute())
     map_frame(ax, image, thin(array))
     time = array.coords.get(sensor.time)
     when = f", {str(time.values)[:10]}" if time is not None and time.ndim == 0 else ""
-    return f"{sensor.title}{when}"
+    return f"{sensor.title}{when}", stretch
 
 
 def _in_legend(codes: xr.DataArray, legend: Legend) -> xr.DataArray:

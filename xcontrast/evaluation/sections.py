@@ -164,8 +164,8 @@ def _calibrated(judged: Judged, table: xr.Dataset) -> Section:
     )
     figure = Picture(
         image=plot_reliability(table, category=judged.legend.names[judged.focus]),
-        caption="Pixels by the probability they were given, and how many of them it came true "
-        "for. Points below the dashed line: too sure.",
+        caption="Pixels by the probability they were given, and the share for which it came true. "
+        "Below the dashed line the category is given too readily, above it too rarely.",
         alt="Reliability diagram",
     )
     return Section(title="What probabilities mean", text=text, figures=[figure])

@@ -176,8 +176,8 @@ def plot_reliability(
     Returns
     -------
     Axes
-        On the dashed line they agree; below it the map is too sure. The size of a point grows
-        with its cells; bars beneath show their share.
+        On the dashed line they agree; below it a category is given too readily, above it too
+        rarely. The size of a point grows with its cells; bars beneath show their share.
     """
     if category is None and table.sizes["category"] == 2:
         category = str(table.category.values[1])
