@@ -13,7 +13,7 @@ import xarray as xr
 
 from xcontrast.embedding.composites import TIMES, before_after
 from xcontrast.embedding.embed import embed
-from xcontrast.embedding.inputs import check_model, select_bands, sensor_of
+from xcontrast.embedding.inputs import sensor_of
 from xcontrast.errors import DataError, problem
 from xcontrast.evaluation.baselines import cell_statistics
 from xcontrast.evaluation.options import ProbeOptions
@@ -84,19 +84,22 @@ def from_cube(
     Files that they need are kept until `stack` is closed.
     """
     cube = _keep(cube)
-    layers = _stack_layers(cube, model, event)
     pooled = isinstance(labels, xr.DataArray) and not {"y", "x"} & set(labels.dims)
-    labels = _with_space(labels) if isinstance(labels, xr.DataArray) else labels
-    truth = _match(labels, layers.isel(y=[0], x=[0]) if pooled else layers, legend, column)
 
     def encode(own: Model) -> Any:
         found: Any = embed(cube, own, stride=options.stride, pool=pooled)  # type: ignore[type-var]
         return _with_space(_compose(found, event))
 
+    # First, as it refuses what does not fit the model.
+    features = encode(model)
+    layers = _stack_layers(cube, model, event)
+    labels = _with_space(labels) if isinstance(labels, xr.DataArray) else labels
+    truth = _match(labels, layers.isel(y=[0], x=[0]) if pooled else layers, legend, column)
+
     def head(name: str, features: Any) -> HeadVariant:
         return HeadVariant(name, _keep(features), truth, legend, kind, options.seed)
 
-    features = encode(model)
+    run = (options.unet_steps, options.seed)
     variants: list[Variant] = [head("embedding", features)]
     for name in options.baselines:
         if name == "statistics":
@@ -110,7 +113,7 @@ def from_cube(
         elif name == "unet" and not pooled:
             fresh_folder = stack.enter_context(TemporaryDirectory(dir=cache_root()))
             fresh = write_fresh_model(model.card, Path(fresh_folder) / "unet", seed=options.seed)
-            variants.append(UnetVariant(name, cube, fresh, legend, event, options.unet_steps))
+            variants.append(UnetVariant(name, cube, fresh, legend, event, *run))
     return Material(truth, variants, _find_reach(features, truth), _facts(features))
 
 
@@ -151,19 +154,10 @@ def _stack_layers(cube: xr.DataArray | xr.Dataset, model: Model, event: Any) -> 
         if isinstance(cube, xr.DataArray)
         else [cube[s.name] for s in SENSORS if s.name in cube.data_vars]
     )
-    if not arrays:
-        raise DataError(
-            problem(
-                expected="a cube with 's1' and/or 's2', where a model is given",
-                received=f"variables {sorted(map(str, cube))}",
-                do="give the cube that was embedded, or leave `model` out for an embedding",
-            )
-        )
     parts = []
     for array in arrays:
         sensor = sensor_of(array)
-        check_model(model, sensor, "encoder")
-        bands = select_bands(array, model, sensor)
+        bands = array.sel({sensor.band: list(model.card.sensors[sensor.name].bands)})
         dims = {str(d) for d in bands.dims}
         told = [c for c in bands.coords if c not in dims and c != "spatial_ref"]
         plain = bands.drop_vars([*told, sensor.band]).rename({sensor.band: "feature"})

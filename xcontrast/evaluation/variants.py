@@ -79,6 +79,7 @@ class UnetVariant:
     legend: Legend
     event: Any
     max_steps: int | None
+    seed: int
 
     def map(self, labels: xr.DataArray, where: Where) -> xr.Dataset:
         """Train from scratch, and map the cube."""
@@ -92,6 +93,8 @@ class UnetVariant:
             decoder="unet",
             event=self.event,
             max_steps=self.max_steps,
+            # Random weights have as far to go as the decoder's: they learn at the same rate.
+            options=xc.FinetuneOptions(encoder_rate=1.0, seed=self.seed, progress=False),
         )
         mapped: xr.Dataset = xc.predict(choose(self.cube, where), segmenter)
         return mapped
