@@ -12,15 +12,15 @@ from PIL import Image
 import xcontrast as xc
 
 
-def open_ombria(data: Path) -> tuple[xr.Dataset, xr.DataArray]:
-    """Give OMBRIA as a collection with ``scene`` on location, and its flood labels.
+def open_ombria(data: Path, *, every: int = 1) -> tuple[xr.Dataset, xr.DataArray]:
+    """Give OMBRIA, or each so many-th tile, as a collection with ``scene``, and its flood labels.
 
     Drakonakis et al. (2022), doi 10.1109/JSTARS.2022.3155559: 694 tiles of 256 x 256 px before and
     after a flood. The radar is stretched to 0..255 a tile: its units are unknown. Single bands of
     the optical images are 0 over dark water: only pixels where all are 0 are invalid.
     """
     folder = data / "ombria"
-    index = pd.read_csv(folder / "index.csv")
+    index = pd.read_csv(folder / "index.csv").iloc[::every]
     names = {int(file.stem): file.name for file in (folder / "flood").iterdir()}
 
     def read(kind: str) -> np.ndarray:

@@ -8,14 +8,31 @@ import xarray as xr
 import xcontrast as xc
 from xcontrast.accessor import DataArrayContrast, DatasetContrast
 
-BOTH = ("embed", "before_after", "change", "fit", "predict", "plot")
+BOTH = ("embed", "before_after", "change", "fit", "predict", "probe", "evaluate", "plot")
+
+ONE = (
+    "similar", "cluster", "pack", "seam_score", "score", "calibration", "click", "to_cog",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("accessor", "names"),
     [
         (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", "unpack", *BOTH)),
-        (DataArrayContrast, (*BOTH, "similar", "cluster", "pack", "seam_score", "click", "to_cog")),
+        (
+            DataArrayContrast,
+            (
+                *BOTH,
+                "similar",
+                "cluster",
+                "pack",
+                "seam_score",
+                "score",
+                "calibration",
+                "click",
+                "to_cog",
+            ),
+        ),
     ],
 )
 def test_methods_are_the_functions(accessor: type, names: tuple[str, ...]) -> None:

@@ -25,11 +25,15 @@ from xcontrast.embedding.packing import pack as pack
 from xcontrast.embedding.packing import unpack as unpack
 from xcontrast.embedding.seams import seam_score as seam_score
 from xcontrast.embedding.similarity import similar as similar
+from xcontrast.evaluation.calibration import calibration as calibration
+from xcontrast.evaluation.options import ProbeOptions as ProbeOptions
+from xcontrast.evaluation.page import evaluate as evaluate
+from xcontrast.evaluation.probe import probe as probe
+from xcontrast.evaluation.scores import score as score
 from xcontrast.heads.fitting import fit as fit
 from xcontrast.heads.head import Head as Head
 from xcontrast.heads.head import load_head as load_head
 from xcontrast.heads.maps import predict as predict
-from xcontrast.heads.scores import score as score
 from xcontrast.legends import DYNAMIC_WORLD as DYNAMIC_WORLD
 from xcontrast.legends import FLOOD as FLOOD
 from xcontrast.legends import WORLDCOVER as WORLDCOVER

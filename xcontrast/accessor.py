@@ -17,6 +17,10 @@ from xcontrast.embedding.embed import embed
 from xcontrast.embedding.packing import pack, unpack
 from xcontrast.embedding.seams import seam_score
 from xcontrast.embedding.similarity import similar
+from xcontrast.evaluation.calibration import calibration
+from xcontrast.evaluation.page import evaluate
+from xcontrast.evaluation.probe import probe
+from xcontrast.evaluation.scores import score
 from xcontrast.heads.fitting import fit
 from xcontrast.heads.maps import predict
 from xcontrast.mapping.cog import to_cog
@@ -71,12 +75,14 @@ class DatasetContrast:
     unpack = delegate(unpack)
     fit = delegate(fit)
     predict = delegate(predict)
+    probe = delegate(probe)
+    evaluate = delegate(evaluate)
     plot = delegate(plot)
 
 
 @xr.register_dataarray_accessor("contrast")  # type: ignore[no-untyped-call]
 class DataArrayContrast:
-    """Embeddings, heads and maps of a DataArray."""
+    """Embeddings, heads, maps and their scores of a DataArray."""
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
@@ -90,6 +96,10 @@ class DataArrayContrast:
     seam_score = delegate(seam_score)
     fit = delegate(fit)
     predict = delegate(predict)
+    score = delegate(score)
+    calibration = delegate(calibration)
+    probe = delegate(probe)
+    evaluate = delegate(evaluate)
     plot = delegate(plot)
     click = delegate(click)
     to_cog = delegate(to_cog)

@@ -21,12 +21,12 @@ from xcontrast.cubes.cube import open_cube
 from xcontrast.cubes.simulate import read_truth, simulate_archive
 from xcontrast.embedding.composites import before_after
 from xcontrast.embedding.embed import embed
+from xcontrast.evaluation.baselines import fit_pixels, local_statistics, map_pixels
+from xcontrast.evaluation.scores import score
 from xcontrast.folders import claim_folder
-from xcontrast.heads.baselines import fit_pixels, local_statistics, map_pixels
 from xcontrast.heads.fitting import fit
 from xcontrast.heads.head import Head
 from xcontrast.heads.maps import predict
-from xcontrast.heads.scores import score
 from xcontrast.legends import FLOOD, NO_LABEL
 from xcontrast.mapping.cog import to_cog
 from xcontrast.model import Model

@@ -136,7 +136,7 @@ def write_report(
                 do="give each section its own title",
             )
         )
-    from xcontrast import __version__
+    from xcontrast.version import __version__
 
     anchors = [f"s{k}" for k in range(1, len(titles) + 1)]
     figures = _Counter("Figure")

@@ -1,4 +1,4 @@
-"""Pictures of every stage: cube, pairs, pretraining, embedding, map.
+"""Pictures of every stage: cube, pairs, pretraining, embedding, map, scores.
 
 `plot` finds the picture that fits its object. Nothing is shown or saved here: each function draws
 on matplotlib axes, its own or given ones, and returns them. matplotlib is imported when drawing.
@@ -18,6 +18,7 @@ from xcontrast.plotting.maps import HITS, plot_hits, plot_map
 from xcontrast.plotting.places import plot_places
 from xcontrast.plotting.rates import plot_rate
 from xcontrast.plotting.scenes import plot_pairs, plot_pca
+from xcontrast.plotting.scores import plot_confusion, plot_fractions, plot_reliability
 from xcontrast.plotting.training import plot_training
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "HITS",
     "plot",
+    "plot_confusion",
+    "plot_fractions",
     "plot_hits",
     "plot_lags",
     "plot_map",
@@ -34,11 +37,15 @@ __all__ = [
     "plot_pca",
     "plot_places",
     "plot_rate",
+    "plot_reliability",
     "plot_timeline",
     "plot_training",
 ]
 
-Kind: TypeAlias = Literal["timeline", "rate", "places", "pairs", "lags", "pca", "map", "training"]
+Kind: TypeAlias = Literal[
+    "timeline", "rate", "places", "pairs", "lags", "pca", "map", "training", "fractions",
+    "confusion", "reliability",
+]  # fmt: skip
 
 # What each kind of object can be drawn as; the first is the default.
 _KINDS: dict[str, tuple[Kind, ...]] = {
@@ -48,6 +55,9 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "embedding": ("pca",),
     "map": ("map",),
     "history": ("training",),
+    "probe": ("fractions",),
+    "scores": ("confusion",),
+    "calibration": ("reliability",),
 }
 _DRAW: dict[Kind, Callable[..., Axes | Figure]] = {
     "timeline": plot_timeline,
@@ -58,25 +68,31 @@ _DRAW: dict[Kind, Callable[..., Axes | Figure]] = {
     "pca": plot_pca,
     "map": plot_map,
     "training": plot_training,
+    "fractions": plot_fractions,
+    "confusion": plot_confusion,
+    "reliability": plot_reliability,
 }
 
 
 def plot(
     obj: xr.Dataset | xr.DataArray | pd.DataFrame, /, *, kind: Kind | None = None, **options: Any
 ) -> Axes | Figure:
-    """Draw a cube, a collection, pairs, an embedding, a map or a training history.
+    """Draw a cube, a collection, pairs, an embedding, a map, its scores or a training history.
 
     Parameters
     ----------
     obj : Dataset, DataArray or DataFrame
         A cube, a collection, pairs, an embedding (of one sensor, or a Dataset with one sensor), a
-        map (or its ``label``), or the history of a pretraining.
-    kind : {"timeline", "rate", "places", "pairs", "lags", "pca", "map", "training"}, optional
-        By default what fits: a cube as a time line, a collection by some places, pairs side by
-        side, an embedding by its principal components, a map in its legend, a history as curves.
+        map (or its ``label``), the history of a pretraining, or what `probe`, `score` or
+        `calibration` gave.
+    kind : str, optional
+        By default what fits: a cube as a time line ("timeline"; or "rate"), a collection by some
+        places ("places"), pairs side by side ("pairs"; or "lags"), an embedding by its principal
+        components ("pca"), a map in its legend ("map"), a history as curves ("training"), a probe
+        by share of labels ("fractions"), scores as a matrix ("confusion"), a calibration as a
+        diagram ("reliability").
     **options : Any
-        Of `plot_timeline`, `plot_rate`, `plot_places`, `plot_pairs`, `plot_lags`, `plot_pca`,
-        `plot_map` or `plot_training`.
+        Of the function that draws it, ``plot_`` and the kind.
 
     Returns
     -------
@@ -102,7 +118,7 @@ def plot(
     if not kinds or (kind is not None and kind not in kinds):
         raise DataError(
             problem(
-                expected="a cube, a collection, pairs, an embedding, a map or a training history"
+                expected="a cube, a collection, pairs, an embedding, a map, scores or a history"
                 if not kinds
                 else f"for {what}, kind {' or '.join(map(repr, kinds))}",
                 received=_facts(obj) if not kinds else repr(kind),
@@ -122,6 +138,10 @@ def _what(obj: object) -> str:
     if isinstance(obj, xr.Dataset):
         if "pair" in obj.dims:
             return "pairs"
+        if "confusion" in obj:
+            return "probe" if "variant" in obj.dims else "scores"
+        if "ece" in obj:
+            return "calibration"
         if "label" in obj:
             return "map"
         if len(_embedded(obj)) == 1:

@@ -1,0 +1,1 @@
+"""How good a map is, and what it must beat: scores, intervals, calibration, folds, baselines."""
