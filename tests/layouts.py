@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning
 
 from xcontrast.legends import DYNAMIC_WORLD
 from xcontrast.protocols.eurosat import EUROSAT
@@ -20,11 +22,13 @@ def write_tif(path: Path, values: np.ndarray, *, grid: bool = True) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     place = {"crs": "EPSG:32633", "transform": rasterio.transform.from_origin(5e5, 5e6, 10, 10)}
     n, height, width = values.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", count=n, height=height, width=width, dtype=values.dtype,
-        compress="deflate", **(place if grid else {}),
-    ) as file:  # fmt: skip
-        file.write(values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path, "w", driver="GTiff", count=n, height=height, width=width, dtype=values.dtype,
+            compress="deflate", **(place if grid else {}),
+        ) as file:  # fmt: skip
+            file.write(values)
 
 
 def write_eurosat(

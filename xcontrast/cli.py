@@ -177,7 +177,11 @@ def reproduce(
     ] = False,
     seed: Annotated[int, typer.Option(help="Of heads, orders and subsets.")] = 42,
     device: Annotated[str, typer.Option(help="As torch names it.")] = "auto",
-    quick: Annotated[bool, typer.Option("--quick", help="Two steps a training: a trial.")] = False,
+    repeats: Annotated[int, typer.Option(help="Runs where the paper has one.")] = 1,
+    batch_size: Annotated[int | None, typer.Option(help="In place of the paper's.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two steps of two images: a trial.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
 ) -> None:
     """Run a published protocol on the official files; print our rows beside the papers'."""
@@ -186,7 +190,12 @@ def reproduce(
     from xcontrast.protocols.reproducing import reproduce as run
 
     options = ReproduceOptions(
-        seed=seed, device=device, paper_compat=paper_compat, max_steps=2 if quick else None
+        seed=seed,
+        repeats=repeats,
+        max_steps=2 if quick else None,
+        batch_size=batch_size or (2 if quick else None),
+        paper_compat=paper_compat,
+        device=device,
     )
     if model == "random":
         judged: Any = "random"

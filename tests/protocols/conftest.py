@@ -14,7 +14,7 @@ def make_seer(mean: float, std: float) -> xc.Model:
     scaling = SensorCard(
         bands=("B04", "B03", "B02"), units="1", gsd=10.0, mean=(mean,) * 3, std=(std,) * 3
     )
-    return make_random("s2", scaling, out_stride=8, seed=0)
+    return make_random({"s2": scaling}, out_stride=8, seed=0)
 
 
 @pytest.fixture(scope="session")

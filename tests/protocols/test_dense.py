@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
 import rasterio
+import torch
 from layouts import CITIES, write_dynamic_world, write_oscd, write_sen1floods11, write_tif
 from rasterio.errors import NotGeoreferencedWarning
 
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
+from xcontrast.model import SensorCard
 from xcontrast.protocols.dynamic_world import open_dynamic_world, run_dynamic_world
 from xcontrast.protocols.encoders import make_random
 from xcontrast.protocols.options import ReproduceOptions
@@ -173,8 +176,6 @@ def test_tiles_of_oscd_hold_each_pixel_once(cities: Path) -> None:
 
 
 def test_the_published_input_of_oscd_is_between_quantiles() -> None:
-    import torch
-
     dn = np.random.default_rng(0).uniform(0, 5000, (1, 3, 8, 8))
     got = INPUT.scaling()(torch.from_numpy(dn / 1e4).float(), torch.ones(1, 1, 8, 8)).numpy()
     for k, (low, high) in enumerate(QUANTILES.values()):
@@ -202,10 +203,8 @@ def test_what_is_missing_of_oscd_is_told(tmp_path: Path) -> None:
 
 
 def test_a_model_of_bands_that_were_not_opened_is_told(cities: Path) -> None:
-    from dataclasses import replace
-
     card = replace(INPUT, bands=("B04", "B03", "B08"))
-    model = make_random("s2", card, out_stride=4)
+    model = make_random({"s2": card}, out_stride=4)
     with pytest.raises(DataError, match=r"received one that also takes B08.*open_oscd"):
         run_oscd(open_oscd(cities), model)
 
@@ -220,12 +219,10 @@ QUICK = ReproduceOptions(max_steps=2, batch_size=2)
 
 
 def radar_model() -> xc.Model:
-    from xcontrast.model import SensorCard
-
     card = SensorCard(
         bands=("vv", "vh"), units="dB", gsd=10.0, mean=(-14.0,) * 2, std=(6.0,) * 2
     )  # fmt: skip
-    return make_random("s1", card)
+    return make_random({"s1": card})
 
 
 @needs_finetune
@@ -252,5 +249,5 @@ def test_dynamic_world_is_run(tiles: Path) -> None:
 
 @needs_finetune
 def test_oscd_is_run(cities: Path) -> None:
-    found = run_oscd(open_oscd(cities), make_random("s2", INPUT), options=QUICK)
+    found = run_oscd(open_oscd(cities), make_random({"s2": INPUT}), options=QUICK)
     assert set(found["task"]) == set(published("oscd")["task"])

@@ -141,7 +141,7 @@ def test_rescaling_picks_bands_by_name(seer: xc.Model) -> None:
     swapped = SensorCard(
         bands=("B02", "B04"), units="1", gsd=10.0, mean=(5.0, 6.0), std=(7.0, 8.0),
     )  # fmt: skip
-    own = make_random("s2", swapped, out_stride=4)
+    own = make_random({"s2": swapped}, out_stride=4)
     weights = own.card.sensors["s2"]
     published = SensorCard(
         bands=("B04", "B03", "B02"), units="1", gsd=10.0, curve="clip",
@@ -154,14 +154,13 @@ def test_rescaling_picks_bands_by_name(seer: xc.Model) -> None:
     one, two = (load_encoder(m, "s2", "cpu")[0].state_dict() for m in (own, found))
     assert all(torch.equal(one[k], two[k]) for k in one)
     assert weights.mean == (5.0, 6.0)
+    infrared = replace(swapped, bands=("B08",), mean=(0.0,), std=(1.0,))
     with pytest.raises(DataError, match=r"published input, B04, B03, B02; received one of B08"):
-        rescale(make_random("s2", SensorCard(
-            bands=("B08",), units="1", gsd=10.0, mean=(0.0,), std=(1.0,)
-        ), out_stride=4), "s2", published)  # fmt: skip
+        rescale(make_random({"s2": infrared}, out_stride=4), "s2", published)
 
 
 def test_a_random_encoder_is_fixed_by_its_seed_and_no_branch_is_silent() -> None:
-    one, two, other = (make_random("s2", INPUT, out_stride=4, seed=s) for s in (1, 1, 2))
+    one, two, other = (make_random({"s2": INPUT}, out_stride=4, seed=s) for s in (1, 1, 2))
     assert one.digest == two.digest != other.digest
     state = load_encoder(one, "s2", "cpu")[0].state_dict()
     assert torch.all(state["body.layer1.0.bn2.weight"] == 1)
@@ -169,7 +168,7 @@ def test_a_random_encoder_is_fixed_by_its_seed_and_no_branch_is_silent() -> None
 
 def test_a_model_of_other_bands_is_told(folder: Path, patch_seer: xc.Model) -> None:
     card = replace(INPUT, bands=("B04", "B03", "B02", "B08"), mean=(0.0,) * 4, std=(1.0,) * 4)
-    model = make_random("s2", card, out_stride=4)
+    model = make_random({"s2": card}, out_stride=4)
     with pytest.raises(DataError, match=r"bands that the model knows.*without B08"):
         run_eurosat(open_eurosat(folder), model)
 

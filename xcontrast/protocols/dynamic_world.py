@@ -176,4 +176,5 @@ def depart(options: ReproduceOptions) -> list[str]:
     return [
         "images are those that you fetched: the labels are published without any",
         "the paper's subsets and validation tiles are not published: others, fixed by the seed",
+        "pixels without a valid image are left out, and not scored as dark ones",
     ]

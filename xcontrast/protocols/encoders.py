@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -25,8 +26,7 @@ __all__ = ["deepest_features", "load_encoder", "make_random", "rescale"]
 
 
 def make_random(
-    sensor: str,
-    scaling: SensorCard,
+    sensors: Mapping[str, SensorCard],
     *,
     encoder: str = "resnet18",
     stem: Literal["own", "3x3"] = "own",
@@ -37,10 +37,8 @@ def make_random(
 
     Parameters
     ----------
-    sensor : str
-        ``"s1"`` or ``"s2"``.
-    scaling : SensorCard
-        Bands and scaling; a random encoder has none of its own.
+    sensors : mapping of str to SensorCard
+        Bands and scaling of ``"s1"``, ``"s2"`` or both; a random encoder has none of its own.
     encoder : str, default "resnet18"
         timm name.
     stem : {"own", "3x3"}, default "own"
@@ -61,10 +59,12 @@ def make_random(
     from xcontrast.nn.encoders import Encoder
     from xcontrast.nn.levels import measure_levels
 
+    networks = {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Encoder(encoder, len(scaling.bands), out_stride=out_stride, stem=stem)
-    for module in network.modules():
+        for name, own in sensors.items():
+            networks[name] = Encoder(encoder, len(own.bands), out_stride=out_stride, stem=stem)
+    for module in (m for network in networks.values() for m in network.modules()):
         if isinstance(module, nn.BatchNorm2d):
             # timm begins residual branches at zero, the networks of the papers did not.
             nn.init.ones_(module.weight)
@@ -73,12 +73,16 @@ def make_random(
         encoder=encoder,
         out_stride=out_stride,
         stem=stem,
-        levels=tuple(asdict(level) for level in measure_levels(network)),
-        sensors={sensor: scaling},
+        levels=tuple(asdict(k) for k in measure_levels(next(iter(networks.values())))),
+        sensors=dict(sensors),
         training={"random": {"seed": seed}},
         xcontrast=__version__,
     )
-    state = {f"{sensor}.encoder.{k}": v for k, v in network.state_dict().items()}
+    state = {
+        f"{name}.encoder.{k}": v
+        for name, network in networks.items()
+        for k, v in network.state_dict().items()
+    }
     return write_model(Path(mkdtemp(dir=cache_root())), card, state)
 
 

@@ -8,10 +8,40 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xcontrast.heads.scores import score
 from xcontrast.legends import Legend
 
-__all__ = ["iou_of", "micro_precision", "overall_accuracy"]
+__all__ = ["change_scores", "count_pairs", "iou_of", "micro_precision", "overall_accuracy"]
+
+PART = 16
+"""Places that are computed and counted at once: a map of all would not fit into memory."""
+
+
+def count_pairs(
+    label: xr.DataArray, truth: xr.DataArray, *, legend: Legend
+) -> npt.NDArray[np.int64]:
+    """Count the pixels of each pair of categories, some places at a time.
+
+    Parameters
+    ----------
+    label, truth : DataArray (location, y, x), uint8
+        Map and truth, perhaps lazy; other codes than the legend's do not count.
+    legend : Legend
+        What the codes mean.
+
+    Returns
+    -------
+    ndarray (K, K), int64
+        Rows are the truth's.
+    """
+    k = len(legend.codes)
+    number = np.full(256, k)
+    number[list(legend.codes)] = np.arange(k)
+    counts = np.zeros((k + 1) ** 2, np.int64)
+    for first in range(0, truth.sizes["location"], PART):
+        own = {"location": slice(first, first + PART)}
+        rows, cols = (number[array.isel(own).values] for array in (truth, label))
+        counts += np.bincount((rows * (k + 1) + cols).ravel(), minlength=(k + 1) ** 2)
+    return counts.reshape(k + 1, k + 1)[:k, :k]
 
 
 def iou_of(label: xr.DataArray, truth: xr.DataArray, *, legend: Legend, category: str) -> float:
@@ -19,7 +49,7 @@ def iou_of(label: xr.DataArray, truth: xr.DataArray, *, legend: Legend, category
 
     Parameters
     ----------
-    label, truth : DataArray (…, y, x), integer
+    label, truth : DataArray (location, y, x), uint8
         Map and truth; other codes than the legend's do not count.
     legend : Legend
         What the codes mean.
@@ -29,9 +59,11 @@ def iou_of(label: xr.DataArray, truth: xr.DataArray, *, legend: Legend, category
     Returns
     -------
     float
-        Percent.
+        Percent; NaN where neither has the category.
     """
-    return 100 * float(score(label, truth, legend=legend).iou.sel(category=category))
+    counts = count_pairs(label, truth, legend=legend)
+    k = legend.names.index(category)
+    return _percent(counts[k, k], counts[k].sum() + counts[:, k].sum() - counts[k, k])
 
 
 def overall_accuracy(label: xr.DataArray, truth: xr.DataArray, *, legend: Legend) -> float:
@@ -39,7 +71,7 @@ def overall_accuracy(label: xr.DataArray, truth: xr.DataArray, *, legend: Legend
 
     Parameters
     ----------
-    label, truth : DataArray (…, y, x), integer
+    label, truth : DataArray (location, y, x), uint8
         Map and truth; other codes than the legend's do not count.
     legend : Legend
         What the codes mean.
@@ -49,7 +81,41 @@ def overall_accuracy(label: xr.DataArray, truth: xr.DataArray, *, legend: Legend
     float
         Percent.
     """
-    return 100 * float(score(label, truth, legend=legend).accuracy)
+    counts = count_pairs(label, truth, legend=legend)
+    return _percent(np.trace(counts), counts.sum())
+
+
+def change_scores(
+    label: xr.DataArray, truth: xr.DataArray, *, legend: Legend, category: str
+) -> dict[str, float]:
+    """Give precision, recall and F1 of one category.
+
+    Parameters
+    ----------
+    label, truth : DataArray (location, y, x), uint8
+        Map and truth; other codes than the legend's do not count.
+    legend : Legend
+        What the codes mean.
+    category : str
+        Which.
+
+    Returns
+    -------
+    dict
+        ``precision``, ``recall`` and ``F1``, percent; NaN where undefined.
+    """
+    counts = count_pairs(label, truth, legend=legend)
+    k = legend.names.index(category)
+    hit, true, found = counts[k, k], counts[k].sum(), counts[:, k].sum()
+    return {
+        "precision": _percent(hit, found),
+        "recall": _percent(hit, true),
+        "F1": _percent(2 * hit, true + found),
+    }
+
+
+def _percent(part: Any, whole: Any) -> float:
+    return 100 * float(part) / float(whole) if whole else float("nan")
 
 
 def micro_precision(

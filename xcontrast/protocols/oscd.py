@@ -17,11 +17,11 @@ import xarray as xr
 
 from xcontrast.cubes.arrays import as_cube
 from xcontrast.errors import DataError, SourceError, problem
-from xcontrast.heads.scores import score
 from xcontrast.legends import NO_LABEL, Legend
 from xcontrast.model import Model, SensorCard
 from xcontrast.protocols.encoders import rescale
 from xcontrast.protocols.files import check_listed, find_file, find_folder, stack_files
+from xcontrast.protocols.metrics import change_scores
 from xcontrast.protocols.options import ReproduceOptions
 from xcontrast.protocols.tables import summarise
 
@@ -209,11 +209,9 @@ def run_oscd(
     found = []
     for seed in range(options.seed, options.seed + options.repeats):
         label = _train_and_map(train, test, model, seed, options)
-        found.append(score(label, test["label"], legend=CHANGE).sel(category="change"))
-    names = {"precision": "precision", "recall": "recall", "F1": "f1"}
+        found.append(change_scores(label, test["label"], legend=CHANGE, category="change"))
     return pd.DataFrame(
-        summarise(task, model.card.method, [100 * float(own[key]) for own in found])
-        for task, key in names.items()
+        summarise(task, model.card.method, [own[task] for own in found]) for task in found[0]
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import xarray as xr
 
 from xcontrast.errors import ModelError, problem
 from xcontrast.model import Model, SensorCard
@@ -59,6 +61,79 @@ class Reproduction:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Protocol:
+    """What the five have in common."""
+
+    open: Callable[[Path, Model | None, ReproduceOptions], xr.Dataset]
+    run: Callable[..., pd.DataFrame]
+    depart: Callable[[ReproduceOptions], list[str]]
+    inputs: Mapping[str, SensorCard]
+    """Sensors, and how the paper scales them."""
+    encoder: str = "resnet18"
+    """The paper's."""
+    stem: Literal["own", "3x3"] = "own"
+
+
+def _scale(sensor: Sensor, bands: tuple[str, ...]) -> SensorCard:
+    """Give the dual-encoder paper's input."""
+    scaling = publish_scaling("multimodal", sensor, bands, sensor.units)
+    return SensorCard(bands=bands, units=sensor.units, gsd=sensor.gsd, **scaling)
+
+
+def _open_oscd(folder: Path, model: Model | None, options: ReproduceOptions) -> xr.Dataset:
+    del options
+    bands = oscd.INPUT.bands if model is None else model.card.sensors["s2"].bands
+    return oscd.open_oscd(folder, bands=bands)
+
+
+def _open_dynamic_world(folder: Path, model: Model | None, options: ReproduceOptions) -> xr.Dataset:
+    del model
+    there: list[Literal["s1", "s2"]] = [k for k in ("s1", "s2") if (folder / k).is_dir()]
+    return dynamic_world.open_dynamic_world(
+        folder, sensors=there or ("s1", "s2"), seed=options.seed
+    )
+
+
+RADAR, OPTICAL = _scale(S1, ("vv", "vh")), _scale(S2, ("B04", "B03", "B02"))
+PROTOCOLS: dict[Name, _Protocol] = {
+    "sen1floods11": _Protocol(
+        open=lambda folder, _model, _options: sen1floods11.open_sen1floods11(folder),
+        run=sen1floods11.run_sen1floods11,
+        depart=sen1floods11.depart,
+        inputs={"s1": RADAR},
+        encoder="resnet50",
+        stem="3x3",
+    ),
+    "dynamic-world": _Protocol(
+        open=_open_dynamic_world,
+        run=dynamic_world.run_dynamic_world,
+        depart=dynamic_world.depart,
+        inputs={"s1": RADAR, "s2": OPTICAL},
+        encoder="resnet50",
+        stem="3x3",
+    ),
+    "eurosat": _Protocol(
+        open=lambda folder, _model, _options: eurosat.open_eurosat(folder),
+        run=eurosat.run_eurosat,
+        depart=eurosat.depart,
+        inputs={"s2": eurosat.INPUT},
+    ),
+    "bigearthnet": _Protocol(
+        open=lambda folder, _model, _options: bigearthnet.open_bigearthnet(folder),
+        run=bigearthnet.run_bigearthnet,
+        depart=bigearthnet.depart,
+        inputs={"s2": bigearthnet.INPUT},
+    ),
+    "oscd": _Protocol(
+        open=_open_oscd,
+        run=oscd.run_oscd,
+        depart=oscd.depart,
+        inputs={"s2": oscd.INPUT},
+    ),
+}
+
+
 def _tell(row: pd.Series[Any]) -> str:
     figure = f"{row['mean']:6.2f}"
     if pd.notna(row["std"]):
@@ -103,37 +178,23 @@ def reproduce(
     """
     options = options or ReproduceOptions()
     rows = published(name)
-    folder = Path(data)
-    if model == "random":
-        model = _make_random(name, options.seed)
-    assert isinstance(model, Model)
-    _check_sensor(name, model)
-    if name == "eurosat":
-        ours = eurosat.run_eurosat(eurosat.open_eurosat(folder), model, options=options)
-        departures = eurosat.depart(options)
-    elif name == "bigearthnet":
-        patches = bigearthnet.open_bigearthnet(folder)
-        ours = bigearthnet.run_bigearthnet(patches, model, options=options)
-        departures = bigearthnet.depart(options)
-    elif name == "sen1floods11":
-        chips = sen1floods11.open_sen1floods11(folder)
-        ours = sen1floods11.run_sen1floods11(chips, model, options=options)
-        departures = sen1floods11.depart(options)
-    elif name == "dynamic-world":
-        tiles = dynamic_world.open_dynamic_world(folder, seed=options.seed)
-        ours = dynamic_world.run_dynamic_world(tiles, model, options=options)
-        departures = dynamic_world.depart(options)
-    else:
-        cities = oscd.open_oscd(folder, bands=model.card.sensors["s2"].bands)
-        ours = oscd.run_oscd(cities, model, options=options)
-        departures = oscd.depart(options)
+    protocol = PROTOCOLS[name]
+    given = None if model == "random" else model
+    if isinstance(given, Model):
+        _check_sensor(name, given)
+    dataset = protocol.open(Path(data), given, options)
+    judged = given or make_random(
+        protocol.inputs, encoder=protocol.encoder, stem=protocol.stem, seed=options.seed
+    )
+    ours = protocol.run(dataset, judged, options=options)
+    departures = protocol.depart(options)
     if options.max_steps is not None:
         departures.insert(0, f"training ended after {options.max_steps} steps: not to be compared")
     return Reproduction(name, ours, rows, tuple(departures))
 
 
 def _check_sensor(name: Name, model: Model) -> None:
-    wanted = {"sen1floods11": ("s1",), "dynamic-world": ("s1", "s2")}.get(name, ("s2",))
+    wanted = tuple(PROTOCOLS[name].inputs)
     if not set(wanted) & set(model.sensors):
         raise ModelError(
             problem(
@@ -142,19 +203,3 @@ def _check_sensor(name: Name, model: Model) -> None:
                 do="give another model, or 'random'",
             )
         )
-
-
-def _make_random(name: Name, seed: int) -> Model:
-    inputs = {"eurosat": eurosat.INPUT, "bigearthnet": bigearthnet.INPUT, "oscd": oscd.INPUT}
-    if name in inputs:
-        return make_random("s2", inputs[name], seed=seed)
-    if name == "sen1floods11":
-        return _random_dual(S1, ("vv", "vh"), seed)
-    return _random_dual(S2, ("B04", "B03", "B02"), seed)
-
-
-def _random_dual(sensor: Sensor, bands: tuple[str, ...], seed: int) -> Model:
-    """Make the dual-encoder paper's network: ResNet-50 with two small convolutions in front."""
-    scaling = publish_scaling("multimodal", sensor, bands, sensor.units)
-    card = SensorCard(bands=bands, units=sensor.units, gsd=sensor.gsd, **scaling)
-    return make_random(sensor.name, card, encoder="resnet50", stem="3x3", seed=seed)
