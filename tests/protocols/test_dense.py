@@ -18,10 +18,12 @@ from rasterio.errors import NotGeoreferencedWarning
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
 from xcontrast.model import SensorCard
+from xcontrast.protocols import dynamic_world, segmenting, sen1floods11
 from xcontrast.protocols.dynamic_world import open_dynamic_world, run_dynamic_world
 from xcontrast.protocols.encoders import make_random
 from xcontrast.protocols.options import ReproduceOptions
 from xcontrast.protocols.oscd import CHANGE, INPUT, QUANTILES, open_oscd, run_oscd
+from xcontrast.protocols.segmenting import Share
 from xcontrast.protocols.sen1floods11 import WATER, open_sen1floods11, run_sen1floods11
 from xcontrast.protocols.tables import published
 
@@ -214,40 +216,53 @@ def test_legends_have_the_scored_category() -> None:
     assert CHANGE.names[CHANGE.codes.index(1)] == "change"
 
 
-# Two steps a training, and batches of two: it goes the whole way, and learns nothing.
-QUICK = ReproduceOptions(max_steps=2, batch_size=2)
+# A step a training, and few trainings, whose number is tested with the subsets: the whole way is
+# gone, and nothing learnt.
+QUICK = ReproduceOptions(max_steps=1, batch_size=2)
+FEW = (Share("10 %", 0.1, 2), Share("100 %", 1.0, 1))
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segmenting, "RATES", (1e-2, 1e-3))
+    for module in (sen1floods11, dynamic_world):
+        monkeypatch.setattr(module, "SHARES", FEW)
 
 
 def radar_model() -> xc.Model:
     card = SensorCard(
         bands=("vv", "vh"), units="dB", gsd=10.0, mean=(-14.0,) * 2, std=(6.0,) * 2
     )  # fmt: skip
-    return make_random({"s1": card})
+    return make_random({"s1": card}, encoder="test_resnet")
 
 
 @needs_finetune
-def test_sen1floods11_is_run(tmp_path: Path) -> None:
-    sizes = {"train": 5, "valid": 1, "test": 1, "bolivia": 1}
-    root = write_sen1floods11(tmp_path, sizes=sizes)
-    found = run_sen1floods11(open_sen1floods11(root), radar_model(), options=QUICK)
+def test_sen1floods11_is_run(floods: Path, few: None) -> None:
+    found = run_sen1floods11(open_sen1floods11(floods), radar_model(), options=QUICK)
+    assert list(found["task"]) == ["10 %", "100 %"]
     assert set(found["task"]) == set(published("sen1floods11")["task"])
-    assert list(found["n"]) == [5, 3]
+    assert list(found["n"]) == [2, 1]
+    assert found["mean"].between(0, 100).all()
 
 
 @needs_finetune
-def test_dynamic_world_is_run(tiles: Path) -> None:
+def test_dynamic_world_is_run(tiles: Path, few: None) -> None:
     dataset = open_dynamic_world(tiles, sensors=("s1",))
-    # Five training tiles, so that five subsets of one each fit.
-    dataset["split"] = "location", np.array(["train"] * 5 + ["test"], object)
-    dataset["split"][4] = "train"
-    both = dataset.isel(location=[0, 1, 2, 3, 4, 4, 5])
-    both["split"][5] = "valid"
-    found = run_dynamic_world(both, radar_model(), options=QUICK)
+    found = run_dynamic_world(dataset, radar_model(), options=QUICK)
+    assert list(found["task"]) == ["s1, 10 %", "s1, 100 %"]
     assert set(found["task"]) <= set(published("dynamic-world")["task"])
-    assert list(found["n"]) == [5, 5, 3]
+    assert found["mean"].between(0, 100).all()
 
 
 @needs_finetune
 def test_oscd_is_run(cities: Path) -> None:
-    found = run_oscd(open_oscd(cities), make_random({"s2": INPUT}), options=QUICK)
+    model = make_random({"s2": INPUT}, encoder="test_resnet")
+    found = run_oscd(open_oscd(cities), model, options=QUICK)
     assert set(found["task"]) == set(published("oscd")["task"])
+    assert found["mean"].dropna().between(0, 100).all()
+
+
+def test_a_model_without_a_sensor_of_the_data_is_told(tiles: Path) -> None:
+    dataset = open_dynamic_world(tiles, sensors=("s2",))
+    with pytest.raises(DataError, match=r"encoder for a sensor of the data; received one for s1"):
+        run_dynamic_world(dataset, radar_model())

@@ -63,14 +63,14 @@ def test_json_holds_both_tables(tmp_path: Path, patch_seer: xc.Model) -> None:
 
 
 def test_a_file_of_published_weights_is_taken(eurosat: Path, tmp_path: Path) -> None:
-    state = timm.create_model("resnet18").state_dict()
-    torch.save(state, tmp_path / "seco.pth")
+    state = timm.create_model("test_resnet").state_dict()
+    torch.save(state, tmp_path / "timm.pth")
     done = _call(
-        "eurosat", f"--data={eurosat}", f"--model={tmp_path / 'seco.pth'}", "--quick",
-        "--layout=seco", "--encoder=resnet18",
+        "eurosat", f"--data={eurosat}", f"--model={tmp_path / 'timm.pth'}", "--quick",
+        "--layout=timm", "--encoder=test_resnet",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "imported (seco)" in done.stdout
+    assert "imported (timm)" in done.stdout
 
 
 def test_what_does_not_fit_is_told(eurosat: Path, seer: xc.Model, tmp_path: Path) -> None:

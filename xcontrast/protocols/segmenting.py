@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -141,7 +141,8 @@ def follow_shares(
     )
 
     def score(rows: Rows, held: xr.Dataset, rate: float, seed: int) -> float:
-        part = train.isel(location=rows)
+        # Validation chips come along, to choose the weights by.
+        part = xr.concat([train.isel(location=rows), valid], "location")
         label = _finetune_and_map(part, held, model, sensor, legend, n_steps, rate, seed, options)
         return metric(label, held["label"])
 
@@ -155,7 +156,7 @@ def follow_shares(
 
 
 def _finetune_and_map(
-    train: xr.Dataset,
+    part: xr.Dataset,
     held: xr.Dataset,
     model: Model,
     sensor: str,
@@ -166,21 +167,22 @@ def _finetune_and_map(
     options: ReproduceOptions,
 ) -> xr.DataArray:
     xc: Any = import_module("xcontrast")
-    recipe = replace(
-        xc.FinetuneOptions.paper("dual-encoder"),
-        learning_rate=rate,
-        seed=seed,
-        device=options.device,
-    )
     segmenter = xc.finetune(
-        train[[sensor]],
-        train["label"],
+        part[[sensor]],
+        part["label"],
         model,
         legend=legend,
         decoder=DECODER,
         max_steps=options.limit(n_steps),
         batch_size=options.batch_size or BATCH,
-        options=recipe,
+        options=xc.FinetuneOptions.paper(
+            "dual-encoder",
+            learning_rate=rate,
+            groups="split",
+            held_groups=("valid",),
+            seed=seed,
+            device=options.device,
+        ),
     )
     label: xr.DataArray = xc.predict(held[[sensor]], segmenter)["label"]
     return label
