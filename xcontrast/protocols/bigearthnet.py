@@ -305,8 +305,8 @@ def depart(options: ReproduceOptions) -> list[str]:
         return ["values are clipped after resizing, not before, and not rounded to 8 bits",
                 "the score is that after the last epoch"]  # fmt: skip
     return [
-        "images are in the model's own bands and scaled as it was pretrained, not red, green and "
-        "blue from two deviations around the mean",
+        "images are in the bands and the scaling of the model's card, not red, green and blue from "
+        "two deviations around the mean (but for a random model)",
         "the tenth is drawn without replacement",
         "the test split is scored, not the validation split, and all of it at once",
     ]

@@ -223,7 +223,7 @@ def depart(options: ReproduceOptions) -> list[str]:
     if options.paper_compat:
         return ["the score is that after the last epoch"]
     return [
-        "images are scaled as the model was pretrained, not as 0 to 1",
+        "images are scaled as the model's card says, not as 0 to 1 (but for a random model)",
         "batch norms keep the statistics of pretraining, and do not adapt",
         "the test split is scored, not the validation split",
     ]

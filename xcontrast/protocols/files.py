@@ -53,8 +53,8 @@ def find_folder(root: Path, names: Sequence[str], *, holds: str) -> Path:
         problem(
             expected=f"the official layout, with {Path(names[0]) / holds} below the folder",
             received=f"{root}, which {'holds no such file' if root.is_dir() else 'does not exist'}",
-            do="unpack the data set there and give that folder; docs/reproducing.md shows the "
-            "layout",
+            do="unpack the data set there and give that folder; the page 'The papers' tables' of "
+            "the docs shows the layout",
         )
     )
 
@@ -86,7 +86,7 @@ def find_file(folders: Sequence[Path], names: Sequence[str]) -> Path:
         problem(
             expected=f"the file {' or '.join(names)}",
             received=f"none in {', '.join(map(str, dict.fromkeys(folders)))}",
-            do="fetch it from where the data set is published; docs/reproducing.md says where",
+            do="fetch it from where the page 'The papers' tables' of the docs says",
         )
     )
 

@@ -242,4 +242,8 @@ def depart(options: ReproduceOptions) -> list[str]:
     pooled = "scores are of all pixels together after the last epoch, not means over batches"
     if options.paper_compat:
         return [edges, pooled]
-    return ["images are scaled as the model was pretrained, not from quantiles", edges, pooled]
+    return [
+        "images are scaled as the model's card says, not from quantiles (but for a random model)",
+        edges,
+        pooled,
+    ]
