@@ -8,13 +8,16 @@ import xarray as xr
 import xcontrast as xc
 from xcontrast.accessor import DataArrayContrast, DatasetContrast
 
-BOTH = ("embed", "before_after", "change", "fit", "predict", "plot")
+BOTH = ("embed", "before_after", "change", "fit", "finetune", "predict", "plot")
 
 
 @pytest.mark.parametrize(
     ("accessor", "names"),
     [
-        (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", "unpack", *BOTH)),
+        (
+            DatasetContrast,
+            ("measure_shifts", "pairs", "chips", "pretrain", "unpack", *BOTH),
+        ),
         (DataArrayContrast, (*BOTH, "similar", "cluster", "pack", "seam_score", "to_cog")),
     ],
 )

@@ -30,6 +30,10 @@ from xcontrast.heads.head import fit as fit
 from xcontrast.heads.head import load_head as load_head
 from xcontrast.heads.maps import predict as predict
 from xcontrast.heads.scores import score as score
+from xcontrast.heads.segmenting.finetune import finetune as finetune
+from xcontrast.heads.segmenting.options import FinetuneOptions as FinetuneOptions
+from xcontrast.heads.segmenting.segmenter import Segmenter as Segmenter
+from xcontrast.heads.segmenting.segmenter import load_segmenter as load_segmenter
 from xcontrast.legends import DYNAMIC_WORLD as DYNAMIC_WORLD
 from xcontrast.legends import FLOOD as FLOOD
 from xcontrast.legends import WORLDCOVER as WORLDCOVER

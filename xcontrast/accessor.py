@@ -19,6 +19,7 @@ from xcontrast.embedding.seams import seam_score
 from xcontrast.embedding.similarity import similar
 from xcontrast.heads.head import fit
 from xcontrast.heads.maps import predict
+from xcontrast.heads.segmenting.finetune import finetune
 from xcontrast.mapping.cog import to_cog
 from xcontrast.plotting import plot
 from xcontrast.sampling.cutting import chips
@@ -69,6 +70,7 @@ class DatasetContrast:
     change = delegate(change)
     unpack = delegate(unpack)
     fit = delegate(fit)
+    finetune = delegate(finetune)
     predict = delegate(predict)
     plot = delegate(plot)
 
@@ -88,6 +90,7 @@ class DataArrayContrast:
     pack = delegate(pack)
     seam_score = delegate(seam_score)
     fit = delegate(fit)
+    finetune = delegate(finetune)
     predict = delegate(predict)
     plot = delegate(plot)
     to_cog = delegate(to_cog)

@@ -1,4 +1,4 @@
-"""From a head and an embedding to a map: categories and probabilities, lazily."""
+"""From a head or segmenter to a map: categories and probabilities, lazily."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
@@ -14,45 +15,76 @@ from xcontrast.heads.classifiers import Classifier
 from xcontrast.heads.features import IDENTITY, join_features
 from xcontrast.heads.head import Head
 from xcontrast.heads.interpolation import ToCells, interpolate
-from xcontrast.legends import NO_LABEL
+from xcontrast.heads.segmenting.maps import segment
+from xcontrast.heads.segmenting.segmenter import Segmenter
+from xcontrast.legends import NO_LABEL, Legend
 from xcontrast.version import __version__
 
 __all__ = ["predict"]
 
 
 def predict(
-    embedding: xr.DataArray | xr.Dataset, head: Head, *, like: Any | None = None
+    obj: xr.DataArray | xr.Dataset,
+    head: Head | Segmenter,
+    *,
+    like: Any | None = None,
+    event: str | pd.Timestamp | None = None,
 ) -> xr.Dataset:
     """Map categories and their probabilities, lazily.
 
     Parameters
     ----------
-    embedding : DataArray or Dataset
-        ``(…, feature, y, x)`` of the model, space and sensors that the head was fitted on.
-    head : Head
-        From :func:`fit`.
+    obj : DataArray or Dataset
+        For a head an embedding ``(…, feature, y, x)`` of the model, space and sensors that it was
+        fitted on; for a segmenter a cube with the sensors and number of dates that it was trained
+        on.
+    head : Head or Segmenter
+        From :func:`fit` or :func:`finetune`.
     like : GeoBox or georeferenced DataArray or Dataset, optional
         Grid of the map: probabilities are interpolated bilinearly onto it, and the label is the
-        most probable there. By default the embedding's grid.
+        most probable there. By default the grid of `obj`.
+    event : str or Timestamp, optional
+        For a segmenter of two dates: images before it, and from it on, are averaged. May be left
+        out where there are exactly two.
 
     Returns
     -------
     Dataset
-        ``label (…, y, x)`` uint8, 255 where the embedding is invalid, with CF ``flag_values``,
+        ``label (…, y, x)`` uint8, 255 where the embedding is invalid, or where no sensor of a
+        segmenter sees the pixel in all bands at each date, with CF ``flag_values``,
         ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…, category, y, x)``
         float32, NaN there.
 
     Raises
     ------
     DataError
-        If the head was fitted on another model, space, sensor or number of features.
+        If the head was fitted on another model, space, sensor or number of features, or bands,
+        units or dates are not a segmenter's.
     """
-    features, facts = join_features(embedding)
-    _check_head(head, facts, features.sizes["feature"])
-    probability = _map_probability(features, head)
+    if isinstance(head, Segmenter):
+        probability = segment(obj, head, event=event)
+        kind = {"head_kind": f"segmenter, {head.card.decoder}", "segmenter_digest": head.digest}
+    else:
+        _check_no_event(event)
+        features, facts = join_features(obj)
+        _check_head(head, facts, features.sizes["feature"])
+        probability = _map_probability(features, head)
+        kind = {"head_kind": head.kind}
     if like is not None:
         probability = _bring_onto(probability, like)
-    return _as_map(probability, head)
+    provenance = {"model_digest": str(head.facts["model_digest"]), **kind}
+    return _as_map(probability, head.legend, {**provenance, "xcontrast": __version__})
+
+
+def _check_no_event(event: object) -> None:
+    if event is not None:
+        raise DataError(
+            problem(
+                expected="an event for a segmenter of two dates only",
+                received=f"event={event!r} for a head on embeddings",
+                do="call xc.before_after(embedding, event=...) and predict from that",
+            )
+        )
 
 
 def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
@@ -172,8 +204,8 @@ def _no_grid(received: str) -> DataError:
     )
 
 
-def _as_map(probability: xr.DataArray, head: Head) -> xr.Dataset:
-    codes = np.array(head.legend.codes, np.uint8)
+def _as_map(probability: xr.DataArray, legend: Legend, provenance: dict[str, str]) -> xr.Dataset:
+    codes = np.array(legend.codes, np.uint8)
     label = xr.apply_ufunc(
         partial(_label_np, codes=codes),
         probability,
@@ -182,13 +214,8 @@ def _as_map(probability: xr.DataArray, head: Head) -> xr.Dataset:
         output_dtypes=[np.uint8],
         dask_gufunc_kwargs={"allow_rechunk": True},
     )
-    provenance = {
-        "model_digest": str(head.facts["model_digest"]),
-        "head_kind": head.kind,
-        "xcontrast": __version__,
-    }
-    label.attrs = {**head.legend.attrs, **provenance}
-    probability.attrs = {"long_name": f"probability of {head.legend.title}", "units": "1"}
+    label.attrs = {**legend.attrs, **provenance}
+    probability.attrs = {"long_name": f"probability of {legend.title}", "units": "1"}
     return xr.Dataset({"label": label, "probability": probability}, attrs=provenance)
 
 
