@@ -286,6 +286,7 @@ def test_events_average_what_is_before_and_after(
     truth = scene[1].isel(y=slice(64), x=slice(64))
     with pytest.raises(DataError, match=r"exactly two times, or an event.*4 times"):
         finetune((cube, truth), tiny, quick)
+    quick = replace(quick, val_fraction=0.0)
     segmenter = finetune((cube, truth), tiny, quick, event="2023-04-20")
     mapped = xc.predict(cube, segmenter, event="2023-04-20")
     assert segmenter.facts["event"] == "2023-04-20"
@@ -305,6 +306,7 @@ def test_events_average_what_is_before_and_after(
     [
         (lambda c, t: (c, t), {"preset": "seco"}, DataError, "a preset of 'dual-encoder', 'oscd'"),
         (lambda c, t: (c, t), {"preset": "oscd"}, DataError, "either a preset or options"),
+        (lambda c, t: (c, t), {"decoder": "fpn"}, DataError, "decoder 'unet' or 'deeplabv3plus'"),
         (lambda c, t: (c, t), {"max_steps": 0}, DataError, r"1 step or more.*max_steps=0"),
         (lambda c, t: (c, t.where(t == 1, 255)), {}, DataError, "at least two categories"),
         (lambda c, t: (c.s1.assign_attrs(units="1"), t), {}, DataError, "Sentinel-1 in 'dB'"),

@@ -46,6 +46,17 @@ def test_what_was_changed_is_refused(segmenter: xc.Segmenter, tmp_path: Path) ->
         xc.load_segmenter(folder)
 
 
+def test_a_card_that_lacks_a_field_is_refused(tmp_path: Path) -> None:
+    from xcontrast.folders import publish_folder, stage_folder
+
+    publish_folder(
+        stage_folder(tmp_path / "s"), tmp_path / "s", form="xcontrast-segmenter", version=1,
+        facts={"decoder": "unet"}, arrays={},
+    )  # fmt: skip
+    with pytest.raises(ModelError, match=r"a complete card.json.*'legend' is missing"):
+        xc.load_segmenter(tmp_path / "s")
+
+
 def test_other_folders_are_refused(segmenter: xc.Segmenter, tiny: xc.Model) -> None:
     with pytest.raises(ModelError, match="of format 'xcontrast-segmenter'"):
         xc.load_segmenter(tiny.path)

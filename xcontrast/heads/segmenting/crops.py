@@ -74,13 +74,9 @@ def lay_plots(numbers: Numbers, crop: int) -> list[Plot]:
             )
         )
         inside = numbers[(*place, rows, cols)].copy()
-        own = np.zeros(inside.shape, bool)
-        down, across = top - rows.start, left - cols.start
-        # A square that begins in the plot's own margin is cut off there: nothing is labelled.
-        own_square = own[max(down, 0) : down + PLOT, max(across, 0) : across + PLOT]
-        own_square[:] = square[max(-down, 0) :, max(-across, 0) :][
-            : own_square.shape[0], : own_square.shape[1]
-        ]
+        row, col = (np.arange(span.start, span.stop) for span in (rows, cols))
+        mine = ((row >= top) & (row < top + PLOT))[:, None] & (col >= left) & (col < left + PLOT)
+        own = (inside != NO_LABEL) & mine
         plots.append(Plot(place, rows, cols, inside, own))
     return plots
 

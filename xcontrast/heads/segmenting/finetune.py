@@ -49,7 +49,7 @@ PASSES = 60
 """Over the labelled ground, where the number of steps is not given."""
 STEPS = (200, 4000)
 """Fewest and most then."""
-HELD = 256
+HELD = 128
 """Crops that are looked at, at most."""
 
 
@@ -132,7 +132,7 @@ def finetune(
     Contrast, section 4.4, for "oscd".
     """
     options, published = _choose_settings(preset, options)
-    _check_length(max_steps, batch_size)
+    _check_call(decoder, max_steps, batch_size)
     target = None if out is None else claim_folder(out)
     ground = read_ground(cube, labels, model, options, legend=legend, column=column, event=event)
     if ground.how == TOO_FEW:
@@ -179,7 +179,15 @@ def _choose_settings(
     return FinetuneOptions(**published.options), published
 
 
-def _check_length(max_steps: int | None, batch_size: int | None) -> None:
+def _check_call(decoder: str | None, max_steps: int | None, batch_size: int | None) -> None:
+    if decoder not in (None, "unet", "deeplabv3plus"):
+        raise DataError(
+            problem(
+                expected="decoder 'unet' or 'deeplabv3plus'",
+                received=repr(decoder),
+                do="choose one of them, or leave `decoder` out",
+            )
+        )
     wrong = {"max_steps": max_steps, "batch_size": batch_size}
     wrong = {name: n for name, n in wrong.items() if n is not None and n < 1}
     if wrong:

@@ -68,8 +68,8 @@ class FinetuneOptions:
     drop_sensor: float = 0.1
     """Of two sensors: share of the crops in which one is not there, as under clouds."""
     val_fraction: float = 0.2
-    """Share of the ground held out, to stop early and keep the best weights: whole groups or
-    locations, or a strip of one scene with a crop's width between. 0 holds none out."""
+    """Share of the ground held out, to stop early and keep the best weights: whole groups; whole
+    locations, of four or more; or a strip with a crop's width between. 0 holds none out."""
     groups: str | None = None
     """Coord of the leading dim whose values are held out whole, such as "scene"."""
     held_groups: tuple[str, ...] = ()

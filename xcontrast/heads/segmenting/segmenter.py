@@ -158,7 +158,17 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
     """
     folder = Path(path)
     facts = read_folder(folder, form=FORMAT, version=VERSION)
-    return Segmenter(folder, SegmenterCard.from_json(facts), facts["digest"])
+    try:
+        card = SegmenterCard.from_json(facts)
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            problem(
+                expected="a complete card.json",
+                received=f"{folder / 'card.json'}, where {error} is missing or unknown",
+                do="copy the segmenter again from where it was made, or finetune again",
+            )
+        ) from error
+    return Segmenter(folder, card, facts["digest"])
 
 
 def find_segmenter(path: str, digest: str) -> Segmenter:

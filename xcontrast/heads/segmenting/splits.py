@@ -20,7 +20,9 @@ Mask = npt.NDArray[np.bool_]
 TRIES = 30
 """Draws of places, until both parts show what they must."""
 FEWEST = 4
-"""Places below which none can be spared."""
+"""Places from which whole ones can be spared."""
+KEPT = 0.5
+"""Of the labels, that must remain beside a strip and a crop's width."""
 TOO_FEW = "nothing: too few labels to spare some"
 
 
@@ -53,8 +55,9 @@ def split_labels(
     Returns
     -------
     Split
-        With none held out where nothing can be spared: fewer than four labelled places, or one
-        scene no strip of which leaves all categories to both parts.
+        Whole groups or, of four labelled places or more, whole places; or else a strip at one
+        side. With none held out where that would leave no label of a category, or fewer than half
+        of all labels, to train on.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def split_labels(
         candidates = _by_group(numbers, like, options)
     elif not options.val_fraction:
         return Split(numbers, None, "nothing, as asked")
-    elif len(_labelled_places(numbers)) > 1:
+    elif len(_labelled_places(numbers)) >= FEWEST:
         candidates = _by_place(numbers, options)
     else:
         candidates = _by_strip(numbers, crop, options)
@@ -94,7 +97,7 @@ def split_labels(
 def _judge(numbers: Numbers, split: Split) -> int:
     """Say how good a split is: 2 if both parts show every category, 1 if training does."""
     every, trained, held = (
-        set() if part is None else set(np.unique(part)) - {NO_LABEL}
+        set() if part is None else set(np.flatnonzero(np.bincount(part.ravel())[:NO_LABEL]))
         for part in (numbers, split.train, split.held)
     )
     return 0 if trained != every or not held else 2 if held == every else 1
@@ -143,7 +146,7 @@ def _by_place(numbers: Numbers, options: FinetuneOptions) -> Iterator[tuple[Mask
     places = _labelled_places(numbers)
     rng = np.random.default_rng(options.seed)
     n = max(1, round(options.val_fraction * len(places)))
-    for _ in range(TRIES if len(places) >= FEWEST else 0):
+    for _ in range(TRIES):
         chosen = np.zeros(int(np.prod(numbers.shape[:-2])), bool)
         chosen[rng.permutation(places)[:n]] = True
         mask = _as_mask(chosen, numbers)
@@ -161,6 +164,8 @@ def _by_strip(
         along = labelled.sum(1 - axis)
         along = along[::-1] if far else along
         n = 1 + int(np.searchsorted(along.cumsum(), options.val_fraction * along.sum()))
+        if along[n + crop :].sum() < KEPT * along.sum():
+            continue
         line = np.arange(len(along))
         held, trains = line < n, line >= n + crop
         shape = (-1, 1) if axis == 0 else (1, -1)
