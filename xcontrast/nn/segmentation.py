@@ -134,7 +134,7 @@ class SegmentationNetwork(nn.Module):
     n_dates : {1, 2}
         Before and after, if two.
     temporal : {"both", "difference"}
-        How two dates are joined: before, after and |after - before|, or the last alone.
+        How two dates are joined: before, after and their absolute difference, or that alone.
     decoder : {"unet", "deeplabv3plus"}
         Which.
     dropout : float

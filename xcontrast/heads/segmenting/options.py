@@ -35,7 +35,7 @@ class FinetuneOptions:
     """Batch norms of the encoders: statistics as they were pretrained, or of each batch. None is
     batch where all of the encoder is trained."""
     temporal: Literal["both", "difference"] = "both"
-    """How two dates are joined: before, after and their difference, or |difference| alone."""
+    """How two dates are joined: before, after and their absolute difference, or that alone."""
     dropout: float = 0.1
     """Share of the decoder's features that are dropped in training."""
     loss: Literal["ce", "dice", "focal", "ce+dice"] = "ce+dice"
