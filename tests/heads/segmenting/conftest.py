@@ -49,7 +49,7 @@ def segmenter(scene: tuple, tiny: xc.Model) -> xc.Segmenter:
     """Fine-tuned on the north of the scene; both sensors and dates."""
     cube, truth = scene
     north = truth.where(truth.y > truth.y[80], 255).astype("uint8")
-    options = replace(QUICK, learning_rate=1e-2, encoder_rate=1.0, eval_every=20)
+    options = replace(QUICK, trained="all", encoder_rate=1.0, learning_rate=1e-2, eval_every=20)
     return cube.contrast.finetune(
         north, tiny, legend=xc.FLOOD, max_steps=60, batch_size=4, options=options
     )

@@ -27,8 +27,9 @@ class FinetuneOptions:
     'none'
     """
 
-    trained: Literal["none", "deepest", "all"] = "all"
-    """Which weights of the encoders are trained: none, those of the deepest level, or all."""
+    trained: Literal["none", "deepest", "all"] = "none"
+    """Which weights of the encoders are trained: none, those of the deepest level, or all. All is
+    for hundreds of labelled tiles, or an encoder that learnt nothing yet."""
     encoder_rate: float = 0.1
     """Learning rate of the encoders, as a share of the decoder's."""
     norms: Literal["fixed", "batch"] | None = None
