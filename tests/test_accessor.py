@@ -8,7 +8,9 @@ import xarray as xr
 import xcontrast as xc
 from xcontrast.accessor import DataArrayContrast, DatasetContrast
 
-BOTH = ("embed", "before_after", "change", "fit", "predict", "probe", "evaluate", "plot")
+BOTH = (
+    "embed", "before_after", "change", "fit", "finetune", "predict", "probe", "evaluate", "plot",
+)  # fmt: skip
 
 ONE = (
     "similar", "cluster", "pack", "seam_score", "score", "calibration", "click", "to_cog",
@@ -19,20 +21,7 @@ ONE = (
     ("accessor", "names"),
     [
         (DatasetContrast, ("measure_shifts", "pairs", "chips", "pretrain", "unpack", *BOTH)),
-        (
-            DataArrayContrast,
-            (
-                *BOTH,
-                "similar",
-                "cluster",
-                "pack",
-                "seam_score",
-                "score",
-                "calibration",
-                "click",
-                "to_cog",
-            ),
-        ),
+        (DataArrayContrast, (*BOTH, *ONE)),
     ],
 )
 def test_methods_are_the_functions(accessor: type, names: tuple[str, ...]) -> None:

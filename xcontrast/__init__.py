@@ -34,6 +34,10 @@ from xcontrast.heads.fitting import fit as fit
 from xcontrast.heads.head import Head as Head
 from xcontrast.heads.head import load_head as load_head
 from xcontrast.heads.maps import predict as predict
+from xcontrast.heads.segmenting.finetune import finetune as finetune
+from xcontrast.heads.segmenting.options import FinetuneOptions as FinetuneOptions
+from xcontrast.heads.segmenting.segmenter import Segmenter as Segmenter
+from xcontrast.heads.segmenting.segmenter import load_segmenter as load_segmenter
 from xcontrast.legends import DYNAMIC_WORLD as DYNAMIC_WORLD
 from xcontrast.legends import FLOOD as FLOOD
 from xcontrast.legends import WORLDCOVER as WORLDCOVER

@@ -23,6 +23,7 @@ from xcontrast.evaluation.probe import probe
 from xcontrast.evaluation.scores import score
 from xcontrast.heads.fitting import fit
 from xcontrast.heads.maps import predict
+from xcontrast.heads.segmenting.finetune import finetune
 from xcontrast.mapping.cog import to_cog
 from xcontrast.plotting import plot
 from xcontrast.plotting.clicks import click
@@ -74,6 +75,7 @@ class DatasetContrast:
     change = delegate(change)
     unpack = delegate(unpack)
     fit = delegate(fit)
+    finetune = delegate(finetune)
     predict = delegate(predict)
     probe = delegate(probe)
     evaluate = delegate(evaluate)
@@ -95,6 +97,7 @@ class DataArrayContrast:
     pack = delegate(pack)
     seam_score = delegate(seam_score)
     fit = delegate(fit)
+    finetune = delegate(finetune)
     predict = delegate(predict)
     score = delegate(score)
     calibration = delegate(calibration)

@@ -220,6 +220,18 @@ def test_two_dates_or_an_event_are_put_side_by_side(untrained: xc.Model) -> None
     assert xc.probe(three, truth, event="2023-04-10", **told).confusion.shape == (2, 1, 2, 2)
 
 
+def test_a_network_is_trained_from_scratch_beside(untrained: xc.Model) -> None:
+    cube, truth = textured(128)
+    options = xc.ProbeOptions(
+        baselines=("pixels", "unet"), unet_steps=40, block=64, buffer=0, stride=8, **QUICK
+    )
+    with pytest.warns(UserWarning, match="val_fraction"):
+        scores = xc.probe(cube, truth, legend=xc.FLOOD, model=untrained, n_folds=2, options=options)
+    assert scores.variant.values.tolist() == ["embedding", "pixels", "unet"]
+    wet = scores.iou.sel(category="flood", fraction=1.0)
+    assert float(wet.sel(variant="unet")) > float(wet.sel(variant="pixels"))
+
+
 def test_both_sensors_are_judged_together_and_lazily_read_once(untrained: xc.Model) -> None:
     cube = planted_cube(64)
     truth = (cube.s1.isel(s1_time=0, s1_band=0) > -12).astype("uint8").drop_vars("s1_time")

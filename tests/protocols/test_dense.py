@@ -27,10 +27,6 @@ from xcontrast.protocols.segmenting import Share
 from xcontrast.protocols.sen1floods11 import WATER, open_sen1floods11, run_sen1floods11
 from xcontrast.protocols.tables import published
 
-needs_finetune = pytest.mark.skipif(
-    not hasattr(xc, "finetune"), reason="this version has no finetune to run the protocol with"
-)
-
 
 @pytest.fixture(autouse=True)
 def no_maps() -> Iterator[None]:
@@ -236,7 +232,6 @@ def radar_model() -> xc.Model:
     return make_random({"s1": card}, encoder="test_resnet")
 
 
-@needs_finetune
 def test_sen1floods11_is_run(floods: Path, few: None) -> None:
     found = run_sen1floods11(open_sen1floods11(floods), radar_model(), options=QUICK)
     assert list(found["task"]) == ["10 %", "100 %"]
@@ -245,7 +240,6 @@ def test_sen1floods11_is_run(floods: Path, few: None) -> None:
     assert found["mean"].between(0, 100).all()
 
 
-@needs_finetune
 def test_dynamic_world_is_run(tiles: Path, few: None) -> None:
     dataset = open_dynamic_world(tiles, sensors=("s1",))
     found = run_dynamic_world(dataset, radar_model(), options=QUICK)
@@ -254,7 +248,6 @@ def test_dynamic_world_is_run(tiles: Path, few: None) -> None:
     assert found["mean"].between(0, 100).all()
 
 
-@needs_finetune
 def test_oscd_is_run_and_finds_the_planted_change(cities: Path) -> None:
     model = make_random({"s2": INPUT}, encoder="test_resnet")
     options = ReproduceOptions(max_steps=60, batch_size=4)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xcontrast.errors import DataError, problem
 
-__all__ = ["before_after"]
+__all__ = ["TIMES", "before_after", "split_periods"]
 
 T = TypeVar("T", xr.Dataset, xr.DataArray)
 TIMES = ("s1_time", "s2_time", "date")
@@ -56,13 +56,40 @@ def before_after(embedding: T, *, event: str | pd.Timestamp | None = None) -> T:
                 do="embed a cube, and give the whole embedding",
             )
         )
-    early = _is_before(embedding, dim, event)
-    before, after = _mean(embedding, dim, early), _mean(embedding, dim, ~early)
+    before, after = split_periods(embedding, dim, event=event)
     joined = xr.concat([before, after, after - before], "feature", coords="minimal")
     joined.attrs = {**embedding.attrs, "composite": "before, after, difference"}
     if event is not None:
         joined.attrs["event"] = str(event)
     return joined.transpose(*(d for d in embedding.dims if d != dim)).rename(embedding.name)
+
+
+def split_periods(
+    array: xr.DataArray, dim: str, *, event: str | pd.Timestamp | None
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Average what came before an event, and what came at and after it, NaN-safe.
+
+    Parameters
+    ----------
+    array : DataArray
+        Of embeddings or images.
+    dim : str
+        Its time dim, of two where `event` is None.
+    event : str or Timestamp or None
+        When.
+
+    Returns
+    -------
+    tuple of DataArray
+        Before and after, without the time dim.
+
+    Raises
+    ------
+    DataError
+        If there is no time on one side of the event.
+    """
+    early = _is_before(array, dim, event)
+    return _mean(array, dim, early), _mean(array, dim, ~early)
 
 
 def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | None) -> np.ndarray:

@@ -145,7 +145,7 @@ def _embed_array(
     check_model(model, sensor, space)
     card = model.card
     step = check_stride(stride, card.out_stride)
-    selected = select_bands(array, model, sensor)
+    selected = select_bands(array, card.sensors[sensor.name], sensor)
     n_features = card.n_features
     if space != "encoder" and card.projector is not None:
         n_features = card.projector.n_projected

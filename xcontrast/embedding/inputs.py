@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from xcontrast.errors import DataError, ModelError, problem
-from xcontrast.model import Model
+from xcontrast.model import Model, SensorCard
 from xcontrast.sensors import SENSORS, Sensor
 
 __all__ = ["check_model", "check_stride", "select_bands", "sensor_of"]
@@ -59,9 +59,8 @@ def check_stride(stride: int | None, deepest: int) -> int:
     return step
 
 
-def select_bands(array: xr.DataArray, model: Model, sensor: Sensor) -> xr.DataArray:
+def select_bands(array: xr.DataArray, card: SensorCard, sensor: Sensor) -> xr.DataArray:
     """Give the bands that a model knows, in its order, having checked dims, type and units."""
-    card = model.card.sensors[sensor.name]
     if array.dims[-3:] != (sensor.band, "y", "x"):
         raise DataError(
             problem(

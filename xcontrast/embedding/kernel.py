@@ -18,7 +18,7 @@ from xcontrast.model import Network, load_network
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["EmbedKernel", "NetworkKernel", "as_tensor", "count_valid"]
+__all__ = ["EmbedKernel", "NetworkKernel", "as_tensor", "count_valid", "cut_to_scene"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class EmbedKernel(NetworkKernel):
         lead, n_bands = pieces.shape[:-3], pieces.shape[-3]
         top, left, (height, width) = (0, 0, pieces.shape[-2:])
         if self.tile is None:
-            top, left, (height, width) = _cut_to_scene(window, network.deepest)
+            top, left, (height, width) = cut_to_scene(window, network.deepest)
         start = (window.halo - top, window.halo - left)
         parts = (
             (as_tensor(piece.reshape(n_bands, *piece.shape[-2:])), row - top, col - left)
@@ -113,11 +113,23 @@ def as_tensor(values: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(values if plain else values.astype(np.float32, order="C"))
 
 
-def _cut_to_scene(window: Window, deepest: int) -> tuple[int, int, tuple[int, int]]:
-    """Leave out what lies beyond the scene: first row and column in the window, and the shape.
+def cut_to_scene(window: Window, deepest: int) -> tuple[int, int, tuple[int, int]]:
+    """Leave out what lies beyond the scene.
 
     To a whole number of the deepest cells. At the scene's own edges the network pads as it would
     for the scene in one piece; a halo there would only cost time.
+
+    Parameters
+    ----------
+    window : Window
+        Of a task.
+    deepest : int
+        Stride of the deepest level, pixels.
+
+    Returns
+    -------
+    tuple
+        First row and column in the window, and the shape of what is left, pixels.
     """
     firsts, lengths = [], []
     for (first, last), length in zip((window.rows, window.cols), window.shape, strict=True):

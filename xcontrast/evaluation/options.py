@@ -40,7 +40,7 @@ class ProbeOptions:
     windows: tuple[int, ...] = (5, 15, 45)
     """Sides of the windows of "statistics", pixels; odd."""
     unet_steps: int | None = None
-    """Steps that "unet" is trained; None leaves it to ``finetune``."""
+    """Steps that "unet" is trained; None leaves it to :func:`xcontrast.finetune`."""
     n_draws: int = 1000
     """Of blocks with replacement, for the intervals."""
     n_bins: int = 15

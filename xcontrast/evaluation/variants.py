@@ -6,7 +6,6 @@ are made once.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +16,8 @@ import xarray as xr
 from xcontrast.evaluation.baselines import fit_pixels, predict_pixels
 from xcontrast.heads.fitting import fit
 from xcontrast.heads.maps import predict
+from xcontrast.heads.segmenting.finetune import finetune
+from xcontrast.heads.segmenting.options import FinetuneOptions
 from xcontrast.legends import Legend
 
 __all__ = ["HeadVariant", "PixelVariant", "UnetVariant", "Variant"]
@@ -83,9 +84,7 @@ class UnetVariant:
 
     def map(self, labels: xr.DataArray, where: Where) -> xr.Dataset:
         """Train from scratch, and map the cube."""
-        # Through the package: the segmenter's room is free to move.
-        xc = importlib.import_module("xcontrast")
-        segmenter = xc.finetune(
+        segmenter = finetune(
             self.cube,
             labels,
             self.model,
@@ -94,10 +93,11 @@ class UnetVariant:
             event=self.event,
             max_steps=self.max_steps,
             # Random weights have as far to go as the decoder's: they learn at the same rate.
-            options=xc.FinetuneOptions(encoder_rate=1.0, seed=self.seed, progress=False),
+            options=FinetuneOptions(
+                trained="all", encoder_rate=1.0, seed=self.seed, progress=False
+            ),
         )
-        mapped: xr.Dataset = xc.predict(choose(self.cube, where), segmenter)
-        return mapped
+        return predict(choose(self.cube, where), segmenter)
 
 
 def choose(obj: Any, where: Where) -> Any:

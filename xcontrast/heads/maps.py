@@ -1,45 +1,55 @@
-"""From a head and an embedding to a map: categories and probabilities, lazily."""
+"""From a head or segmenter to a map: categories and probabilities, lazily."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
 from xcontrast.heads.features import IDENTITY, join_features
+from xcontrast.heads.flags import as_map
 from xcontrast.heads.head import Head
 from xcontrast.heads.interpolation import ToCells, interpolate
-from xcontrast.legends import NO_LABEL, Legend
-from xcontrast.version import __version__
+from xcontrast.heads.segmenting.maps import segment
+from xcontrast.heads.segmenting.segmenter import Segmenter
 
-__all__ = ["as_map", "predict"]
+__all__ = ["predict"]
 
 
 def predict(
-    embedding: xr.DataArray | xr.Dataset, head: Head, *, like: Any | None = None
+    obj: xr.DataArray | xr.Dataset,
+    head: Head | Segmenter,
+    *,
+    like: Any | None = None,
+    event: str | pd.Timestamp | None = None,
 ) -> xr.Dataset:
     """Map categories and their probabilities, lazily.
 
     Parameters
     ----------
-    embedding : DataArray or Dataset
-        ``(…, feature, y, x)``, or ``(…, feature)`` of whole images or points, of the model, space
-        and sensors that the head was fitted on.
-    head : Head
-        From :func:`fit`.
+    obj : DataArray or Dataset
+        For a head an embedding ``(…, feature, y, x)``, or ``(…, feature)`` of whole images or
+        points, of the model, space and sensors that it was fitted on; for a segmenter a cube with
+        the sensors and number of dates that it was trained on.
+    head : Head or Segmenter
+        From :func:`fit` or :func:`finetune`.
     like : GeoBox or georeferenced DataArray or Dataset, optional
         Grid of the map: probabilities are interpolated bilinearly onto it, and the label is the
-        most probable there. By default the embedding's grid.
+        most probable there. By default the grid of `obj`.
+    event : str or Timestamp, optional
+        For a segmenter of two dates: images before it, and from it on, are averaged. May be left
+        out where there are exactly two.
 
     Returns
     -------
     Dataset
-        ``label (…, y, x)`` uint8, 255 where the embedding is invalid, with CF ``flag_values``,
+        ``label (…, y, x)`` uint8, 255 where the embedding is invalid, or where no sensor of a
+        segmenter sees the pixel in all bands at each date, with CF ``flag_values``,
         ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…, category, y, x)``
         float32, calibrated, and ``entropy (…, y, x)`` float32, of the probabilities: 0 where one
         category is sure, 1 where all are alike; both NaN there.
@@ -47,23 +57,41 @@ def predict(
     Raises
     ------
     DataError
-        If the head was fitted on another model, space, sensor or number of features.
+        If the head was fitted on another model, space, sensor or number of features, or bands,
+        units or dates are not a segmenter's.
     """
-    features, facts = join_features(embedding)
-    _check_head(head, facts, features.sizes["feature"])
-    probability = _map_probability(features, head)
+    if isinstance(head, Segmenter):
+        probability = segment(obj, head, event=event)
+        kind = {"head_kind": f"segmenter, {head.card.decoder}", "segmenter_digest": head.digest}
+    else:
+        _check_no_event(event)
+        features, facts = join_features(obj)
+        _check_head(head, facts, features.sizes["feature"])
+        probability = _map_probability(features, head)
+        kind = {"head_kind": head.kind}
     if like is not None:
         if "y" not in probability.dims:
             raise DataError(
                 problem(
                     expected="an embedding with y and x, to bring its map onto a grid",
-                    received=f"dims {features.dims}",
+                    received=f"dims {obj.dims}",
                     do="leave `like` out",
                 )
             )
         probability = _bring_onto(probability, like)
-    provenance = {"model_digest": str(head.facts["model_digest"]), "head_kind": head.kind}
+    provenance = {"model_digest": str(head.facts["model_digest"]), **kind}
     return as_map(probability, head.legend, provenance)
+
+
+def _check_no_event(event: object) -> None:
+    if event is not None:
+        raise DataError(
+            problem(
+                expected="an event for a segmenter of two dates only",
+                received=f"event={event!r} for a head on embeddings",
+                do="call xc.before_after(embedding, event=...) and predict from that",
+            )
+        )
 
 
 def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
@@ -182,64 +210,3 @@ def _no_grid(received: str) -> DataError:
             do="leave `like` out, or georeference both",
         )
     )
-
-
-def as_map(probability: xr.DataArray, legend: Legend, provenance: dict[str, str]) -> xr.Dataset:
-    """Put categories, their probabilities and the entropy side by side.
-
-    Parameters
-    ----------
-    probability : DataArray (…, category, y, x), float32
-        NaN where invalid; lazy or not.
-    legend : Legend
-        What the categories are.
-    provenance : dict
-        attrs that say what made it.
-
-    Returns
-    -------
-    Dataset
-        As of :func:`predict`.
-    """
-    codes = np.array(legend.codes, np.uint8)
-    label = _over_categories(partial(_label_np, codes=codes), probability, np.uint8)
-    entropy = _over_categories(_entropy_np, probability, np.float32)
-    provenance = {**provenance, "xcontrast": __version__}
-    label.attrs = {**legend.attrs, **provenance}
-    probability.attrs = {"long_name": f"probability of {legend.title}", "units": "1"}
-    entropy.attrs = {"long_name": f"uncertainty of {legend.title}", "units": "1"}
-    layers = {"label": label, "probability": probability, "entropy": entropy}
-    return xr.Dataset(layers, attrs=provenance)
-
-
-def _over_categories(
-    function: Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]],
-    probability: xr.DataArray,
-    dtype: type,
-) -> xr.DataArray:
-    mapped: xr.DataArray = xr.apply_ufunc(
-        function,
-        probability,
-        input_core_dims=[["category"]],
-        dask="parallelized",
-        output_dtypes=[dtype],
-        dask_gufunc_kwargs={"allow_rechunk": True},
-    )
-    return mapped
-
-
-def _entropy_np(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(…, K) -> (…): of the distribution, 0 to 1, NaN where invalid."""
-    # Floored, not masked: 0 times the logarithm of 0 is 0.
-    total = (probability * np.log(np.maximum(probability, np.float32(1e-30)))).sum(-1)
-    entropy: npt.NDArray[np.float32] = (-total / np.float32(np.log(probability.shape[-1]))).clip(0)
-    return entropy
-
-
-def _label_np(
-    probability: npt.NDArray[np.float32], *, codes: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    """(…, K) -> (…): the most probable code, 255 where invalid."""
-    invalid = np.isnan(probability).any(-1)
-    best = codes[np.nan_to_num(probability).argmax(-1)]
-    return np.where(invalid, np.uint8(NO_LABEL), best)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,9 @@ import xarray as xr
 
 from xcontrast.cubes.arrays import as_cube
 from xcontrast.errors import DataError, SourceError, problem
+from xcontrast.heads.maps import predict
+from xcontrast.heads.segmenting.finetune import finetune
+from xcontrast.heads.segmenting.options import FinetuneOptions
 from xcontrast.legends import NO_LABEL, Legend
 from xcontrast.model import Model, SensorCard
 from xcontrast.protocols.encoders import rescale
@@ -217,10 +219,9 @@ def run_oscd(
 def _train_and_map(
     train: xr.Dataset, test: xr.Dataset, model: Model, seed: int, options: ReproduceOptions
 ) -> xr.DataArray:
-    xc: Any = import_module("xcontrast")
     size = options.batch_size or BATCH
     n_steps = EPOCHS * max(1, train.sizes["location"] // size)
-    segmenter = xc.finetune(
+    segmenter = finetune(
         train[["s2"]],
         train["label"],
         model,
@@ -228,11 +229,9 @@ def _train_and_map(
         decoder="unet",
         max_steps=options.limit(n_steps),
         batch_size=size,
-        options=xc.FinetuneOptions.paper(
-            "oscd", val_fraction=0.0, seed=seed, device=options.device
-        ),
+        options=FinetuneOptions.paper("oscd", val_fraction=0.0, seed=seed, device=options.device),
     )
-    label: xr.DataArray = xc.predict(test[["s2"]], segmenter)["label"]
+    label: xr.DataArray = predict(test[["s2"]], segmenter)["label"]
     return label
 
 

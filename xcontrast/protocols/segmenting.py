@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from xcontrast.heads.maps import predict
+from xcontrast.heads.segmenting.finetune import finetune
+from xcontrast.heads.segmenting.options import FinetuneOptions
 from xcontrast.legends import Legend
 from xcontrast.model import Model
 from xcontrast.protocols.options import ReproduceOptions
@@ -24,7 +26,7 @@ Rows = npt.NDArray[np.intp]
 Metric = Callable[[xr.DataArray, xr.DataArray], float]
 """From map and truth to a score, higher is better."""
 RATES = (1e-1, 1e-2, 1e-3, 1e-4)
-DECODER = "deeplabv3plus"
+DECODER: Literal["deeplabv3plus"] = "deeplabv3plus"
 BATCH = 64
 
 
@@ -166,8 +168,7 @@ def _finetune_and_map(
     seed: int,
     options: ReproduceOptions,
 ) -> xr.DataArray:
-    xc: Any = import_module("xcontrast")
-    segmenter = xc.finetune(
+    segmenter = finetune(
         part[[sensor]],
         part["label"],
         model,
@@ -175,7 +176,7 @@ def _finetune_and_map(
         decoder=DECODER,
         max_steps=options.limit(n_steps),
         batch_size=options.batch_size or BATCH,
-        options=xc.FinetuneOptions.paper(
+        options=FinetuneOptions.paper(
             "dual-encoder",
             learning_rate=rate,
             groups="split",
@@ -184,5 +185,5 @@ def _finetune_and_map(
             device=options.device,
         ),
     )
-    label: xr.DataArray = xc.predict(held[[sensor]], segmenter)["label"]
+    label: xr.DataArray = predict(held[[sensor]], segmenter)["label"]
     return label
