@@ -40,7 +40,7 @@ def test_the_accessor_is_on_anything_and_never_raises(obj: xr.Dataset | xr.DataA
     assert obj.contrast is not None
 
 
-INPUTS = {"bbox", "geobox", "cube", "datetime", "source", "store", "client", "options"}
+INPUTS = {"bbox", "geobox", "cube", "model", "datetime", "source", "store", "client", "options"}
 """What a function works on and with, as against how."""
 
 

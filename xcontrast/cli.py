@@ -90,9 +90,11 @@ def embed(
 def make_map(
     bbox: Box,
     datetime: Period,
-    model: ModelFolder,
-    head: Annotated[Path, typer.Option(help="Folder of the head.")],
+    head: Annotated[Path, typer.Option(help="Folder of the head, or of a segmenter.")],
     store: Store,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of the model; a segmenter needs none.")
+    ] = None,
     event: Annotated[
         str | None, typer.Option(help="Date of the event, for a head on before and after.")
     ] = None,
@@ -110,7 +112,7 @@ def make_map(
 def _run_plan(
     bbox: str,
     datetime: str,
-    model: Path,
+    model: Path | None,
     store: Path,
     head: Path | None,
     scheduler: str | None,
@@ -124,8 +126,8 @@ def _run_plan(
     plan = xc.plan_map(
         bbox=(west, south, east, north),
         datetime=datetime,
-        model=xc.load_model(model),
-        head=None if head is None else xc.load_head(head),
+        model=None if model is None else xc.load_model(model),
+        head=None if head is None else _load_head(head),
         store=store,
         **told,
     )
@@ -141,6 +143,14 @@ def _run_plan(
     print(report)
     if not report.complete:
         raise typer.Exit(1)
+
+
+def _load_head(folder: Path) -> Any:
+    import xcontrast as xc
+    from xcontrast.folders import form_of
+    from xcontrast.heads.segmenting.segmenter import FORMAT
+
+    return xc.load_segmenter(folder) if form_of(folder) == FORMAT else xc.load_head(folder)
 
 
 def _read_box(text: str) -> list[float]:

@@ -20,6 +20,8 @@ __all__ = [
     "cached_folder",
     "claim_folder",
     "copy_folder",
+    "form_of",
+    "holds",
     "pack_folder",
     "publish_folder",
     "read_folder",
@@ -240,6 +242,25 @@ def read_folder(folder: Path, *, form: str, version: int) -> dict[str, Any]:
     if facts.get("digest") != _digest(facts):
         raise _damaged(folder, "a card that does not match its digest")
     return facts
+
+
+def form_of(folder: Path) -> str:
+    """Give the ``format`` that a folder's card states; empty if it states none."""
+    try:
+        return str(json.loads((folder / CARD).read_text()).get("format", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def holds(folder: Path, digest: str) -> bool:
+    """Say whether a folder is whole and of a digest, whatever kind of thing it holds."""
+    try:
+        facts = json.loads((folder / CARD).read_text())
+        weights = _sha256(folder / WEIGHTS)
+    except (OSError, ValueError):
+        return False
+    whole = isinstance(facts, dict) and facts.get("weights_sha256") == weights
+    return whole and digest == facts.get("digest") == _digest(facts)
 
 
 def _find_cache() -> Path:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import os
 import platform
 import sys
@@ -44,6 +45,16 @@ SENSORS = {"S1": ("s1",), "S2": ("s2",), "both": ("s1", "s2")}
 ENCODERS = ("multimodal", "moco_tp", "simclr", "moco", "random")
 """moco_tp: the two dates of a place are the positive pair, as in Seasonal Contrast's second
 baseline; its three spaces want three dates, and OMBRIA has two."""
+SEGMENTERS = (
+    ("multimodal", "decoder on frozen", "both", "10 %"),
+    ("random", "decoder on frozen", "both", "10 %"),
+    ("simclr", "decoder on frozen", "both", "10 %"),
+    ("multimodal", "fine-tuned", "both", "10 %"),
+    # What begins from random weights is the U-Net from scratch.
+    ("random", "fine-tuned", "both", "10 %"),
+    ("multimodal", "decoder on frozen", "S1", "10 %"),
+    ("multimodal", "decoder on frozen", "S2", "10 %"),
+)
 FIELDS = ["method", "way", "inputs", "labels", "fold", "scene", "hit", "false", "missed"]
 TIMES = 2000
 """Resamples of the bootstrap."""
@@ -88,11 +99,19 @@ def write(
     """Append a run's rows, one a scene."""
     rows = pd.concat(tiles).groupby("scene", as_index=False).sum()
     rows = rows.assign(**dict(zip(FIELDS[:4], key, strict=True)), fold=fold)[FIELDS]
+    rows["final"] = rows.scene.isin(final_scenes())
     rows["seconds"] = round(seconds, 1)
     rows["date"] = datetime.date.today().isoformat()
     rows["hardware"] = f"{os.cpu_count()} cores, {platform.machine()}"
     rows.to_csv(ROWS, mode="a", header=not ROWS.exists(), index=False)
     print(f"{fold} {' | '.join(key)}: IoU {iou(rows):.3f}, {seconds:.0f} s", flush=True)
+
+
+@functools.cache
+def final_scenes() -> frozenset[str]:
+    """Give the scenes on which nothing was ever chosen."""
+    scene = pd.read_csv(DATA / "ombria" / "index.csv").scene.to_numpy().astype(str)
+    return frozenset(scene[split_scenes(scene, share=0.3, seed=0)])
 
 
 def iou(rows: pd.DataFrame) -> float:
@@ -147,6 +166,39 @@ def run_frozen(fold: Fold, method: str, folder: Path, labels: str) -> None:
     seconds = time.perf_counter() - began
     for inputs, key in keys.items():
         write(counted[inputs], key, fold.number, seconds / len(keys))
+
+
+TUNED = {"decoder on frozen": "none", "fine-tuned": "all"}
+
+
+def run_tuned(
+    fold: Fold, method: str, trained: str, inputs: str, folder: Path, labels: str
+) -> None:
+    """Train a U-Net decoder on frozen encoders, or both, with the defaults of `finetune`."""
+    way = {"none": "decoder on frozen", "all": "fine-tuned"}[trained]
+    key = (method, way, inputs, labels)
+    if is_there(*key, fold.number):
+        return
+    model = encoder(fold, method, folder)
+    began = time.perf_counter()
+    names, tiles = list(SENSORS[inputs]), fold.labelled[labels]
+    # Random weights have as far to go as the decoder's, and learn at its rate.
+    rate = 1.0 if method == "random" else xc.FinetuneOptions().encoder_rate
+    segmenter = xc.finetune(
+        fold.cube[names].isel(location=tiles),
+        fold.truth.isel(location=tiles),
+        model,
+        legend=xc.FLOOD,
+        options=xc.FinetuneOptions(
+            trained=TUNED[way], encoder_rate=rate, groups="scene", seed=fold.number, progress=False
+        ),
+    )
+    counted = []
+    for part in fold.parts(fold.test):
+        mapped = xc.predict(fold.cube[names].isel(location=part), segmenter).label
+        found = mapped.transpose("location", "y", "x").values == 1
+        counted.append(fold.count(part, found))
+    write(counted, key, fold.number, time.perf_counter() - began)
 
 
 def run_transfer(fold: Fold, folder: Path) -> None:
@@ -263,6 +315,9 @@ def run(folds: list[int], folder: Path) -> None:
             run_frozen(fold, method, folder, "10 %")
         run_transfer(fold, folder)
     for fold in every:
+        for key in SEGMENTERS:
+            run_tuned(fold, key, folder)
+    for fold in every:
         run_pixels(fold, "both", "100 %", differences=False)
         for method in ("multimodal", "random"):
             run_frozen(fold, method, folder, "100 %")
@@ -292,8 +347,6 @@ def by_scene(rows: pd.DataFrame) -> pd.Series:
 def show() -> None:
     """Print the table: means over folds, intervals over scenes, and the final scenes alone."""
     rows = pd.read_csv(ROWS, dtype={"scene": str})
-    cube, _ = open_ombria(DATA)
-    final = set(cube.scene.values[split_scenes(cube.scene.values, share=0.3, seed=0)].astype(str))
     columns = [*FIELDS[:4], "folds", "IoU, mean of folds (min to max)", "all scenes, 95 %"]
     columns += ["less pixels boosted, 95 %", "mean of scenes", "final scenes alone"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
@@ -306,7 +359,7 @@ def show() -> None:
         if len(base) and key[0] != "pixels, boosted" and set(base.fold) == set(own.fold):
             a, b = bootstrap(own, base)
             less = f"{iou(own) - iou(base):+.3f} ({a:+.3f} to {b:+.3f})"
-        last = own[own.scene.isin(final)]
+        last = own[own.final]
         cells = [*map(str, key), str(len(each))]
         cells += [f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})"]
         cells += [f"{iou(own):.3f} ({low:.3f} to {high:.3f})", less]

@@ -101,7 +101,7 @@ def test_workers_that_do_not_see_the_folder_get_the_model(
         with monkeypatch.context() as patch:
             patch.delattr(type(client), "register_plugin")
             xc.share(moved, client)
-        assert _shared(client) == [f"xcontrast-model-{model.digest}"]
+        assert _shared(client) == [f"xcontrast-{model.digest}"]
 
         # Another machine, for all that it can see.
         present = set(client.scheduler_info()["workers"])
@@ -130,8 +130,8 @@ def test_a_plan_sends_its_model_and_its_head_is_in_the_graph(
     plan = xc.plan_map(cube=cube, model=model, head=head, store=store, probe=False)
     shutil.rmtree(tmp_path / "head")
     with processes(tmp_path / "workers") as (_, client):
-        report = replace(plan, model=_move(model)).run(client, progress=False)
-        assert _shared(client) == [f"xcontrast-model-{model.digest}"]
+        report = replace(plan, network=_move(model)).run(client, progress=False)
+        assert _shared(client) == [f"xcontrast-{model.digest}"]
     assert report.complete, report
     assert (report.done, report.before) == (2, 0)
     xr.testing.assert_equal(plan.open().label.compute(), emb.contrast.predict(head).label.compute())
@@ -147,7 +147,7 @@ def test_a_model_that_reached_no_cache_can_be_sent_again(
         client.unregister_worker_plugin(_shared(client)[0])
 
         with monkeypatch.context() as patch:
-            patch.setattr("xcontrast.model.sharing._holds", lambda *_: False)
+            patch.setattr(Parcel, "is_in", lambda *_: False)
             with pytest.raises(ModelError, match=r"a cache on every worker.*set XCONTRAST_CACHE"):
                 xc.share(moved, client)
         assert _shared(client) == []
@@ -159,7 +159,8 @@ def test_a_model_that_reached_no_cache_can_be_sent_again(
 
 def test_what_was_changed_is_not_sent(model: xc.Model) -> None:
     (model.path / "weights.safetensors").write_bytes(b"other")
-    with threads() as client, pytest.raises(ModelError, match=r"Expected model.*no whole model in"):
+    expected = r"at its path or in the cache.*nothing whole with that digest in"
+    with threads() as client, pytest.raises(ModelError, match=expected):
         xc.share(model, client)
 
 

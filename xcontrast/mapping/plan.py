@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xcontrast.conventions import drop_levels
+from xcontrast.heads.segmenting.segmenter import Segmenter
 from xcontrast.mapping.cog import select_layer, to_cog
 from xcontrast.mapping.overviews import write_overviews
 from xcontrast.mapping.running import MapReport, Order, run_tiles
@@ -41,8 +42,8 @@ class MapPlan:
     """Pixels a second that this machine encodes, by a probe; 0 where it was not asked for."""
     work: float
     """Pixels that are encoded, of all tiles, halos included."""
-    model: Model = field(repr=False)
-    """Whose embeddings they are."""
+    network: Model | Segmenter = field(repr=False)
+    """What workers must have."""
 
     def pending(self) -> list[Region]:
         """Give the tiles that are not done."""
@@ -59,7 +60,7 @@ class MapPlan:
         Parameters
         ----------
         client : distributed.Client, optional
-            The cluster, whose workers get the model by :func:`share`; by default this process,
+            The cluster, whose workers get the network by :func:`share`; by default this process,
             with dask's threads.
         accept_gaps : bool, default False
             Count a tile as done although files of it are missing or damaged, which leaves it with
@@ -78,7 +79,7 @@ class MapPlan:
             If the model's folder is gone, or a worker can keep no copy of it.
         """
         if client is not None:
-            share(self.model, client)
+            share(self.network, client)
         order = Order(self.lazy, self.store, accept_gaps)
         return run_tiles(order, client=client, progress=progress)
 

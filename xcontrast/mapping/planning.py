@@ -12,14 +12,12 @@ import xarray as xr
 from xcontrast.cubes.cube import open_cube
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
-from xcontrast.embedding.composites import TIMES, before_after
-from xcontrast.embedding.embed import embed
-from xcontrast.embedding.packing import pack
+from xcontrast.embedding.composites import TIMES
 from xcontrast.errors import DataError, problem
 from xcontrast.heads.head import Head
-from xcontrast.heads.maps import predict
-from xcontrast.mapping.effort import count_work, probe_rate
+from xcontrast.heads.segmenting.segmenter import Segmenter
 from xcontrast.mapping.plan import MapPlan
+from xcontrast.mapping.products import embed_and_predict, segment_images
 from xcontrast.model import Model
 from xcontrast.regions import RegionStore
 
@@ -31,14 +29,14 @@ __all__ = ["plan_map"]
 
 def plan_map(
     *,
-    model: Model,
     store: str | os.PathLike[str],
+    model: Model | None = None,
     cube: xr.Dataset | None = None,
     bbox: Box | None = None,
     geobox: GeoBox | None = None,
     datetime: str | None = None,
     source: SourceLike = None,
-    head: Head | None = None,
+    head: Head | Segmenter | None = None,
     event: str | None = None,
     sensor: Literal["s1", "s2"] | None = None,
     space: str = "encoder",
@@ -51,24 +49,24 @@ def plan_map(
 
     Parameters
     ----------
-    model : Model
-        Whose embeddings they are.
     store : path
         The Zarr store, ``something.zarr``: new, or one begun with the same plan.
+    model : Model, optional
+        Whose embeddings they are; a segmenter needs none.
     cube : Dataset, optional
         From :func:`open_cube` or :func:`as_cube`; instead of `bbox`, `geobox`, `datetime` and
         `source`.
     bbox, geobox, datetime, source
         As for :func:`open_cube`. A box over several UTM zones is several plans: see
         :func:`split_zones`.
-    head : Head, optional
+    head : Head or Segmenter, optional
         Write its categories and their probabilities in the same pass; by default embeddings.
     event : str, optional
-        Where the head was fitted on before, after and their difference: the date between them.
+        Where it was trained on before and after: the date between them.
     sensor : {"s1", "s2"}, optional
         Which to embed; by default the model's only one. A head has its own, one or both.
     space, stride
-        As for :func:`embed`; a head has its own space.
+        As for :func:`embed`; a head has its own space, and a segmenter maps every pixel.
     packed : bool, default False
         Write embeddings as one byte a feature, a quarter of the size; see :func:`pack`. Their
         store is opened by ``plan.open().contrast.unpack()``.
@@ -90,92 +88,50 @@ def plan_map(
     SourceError
         If the store holds something else, or was begun with another plan.
     """
-    names = _choose_sensors(model, head, sensor)
+    network = head if isinstance(head, Segmenter) else model
+    if network is None:
+        raise _unclear("a model, or a segmenter as `head`", "neither", "give model=...")
+    if packed and head is not None:
+        raise _unclear("embeddings, to pack them", "a head", "leave `packed` out")
+    names = _choose_sensors(network, head, sensor)
     if cube is None:
-        cube = _open(model, names, bbox, geobox, datetime, source)
+        cube = _open(network, names, bbox, geobox, datetime, source)
     cube = cube[list(names)]
-    kept = str(head.facts["space"]) if head is not None else space
-    parts = {
-        name: embed(cube[name], model, space=kept, stride=stride)  # type: ignore[arg-type]
-        for name in names
-    }
-    one = parts[names[0]]
-    cell = int(one.attrs["stride"])
-    block = cell * max(*one.chunksizes["y"], *one.chunksizes["x"])
-    stated = {
-        "model": model.digest, "sensor": ", ".join(names), "space": kept, "stride": cell,
-        "head": None if head is None else head.digest, "event": event, "packed": packed,
-        "crs": _name_crs(one),
-        "first": [float(one[d][0]) for d in ("y", "x") if d in one.coords],
-        "times": [str(t) for part in parts.values() for d in part.dims if d in TIMES
-                  for t in part[d].values],
-    }  # fmt: skip
-    lazy = _apply(parts, head, event, packed=packed)
-    side = -(-max(tile or block, 1) // block) * block // cell
+    if isinstance(network, Segmenter):
+        product = segment_images(cube, network, event=event)
+    else:
+        assert not isinstance(head, Segmenter)
+        product = embed_and_predict(
+            cube, network, head=head, event=event, space=space, stride=stride, packed=packed
+        )
+    lazy, block = product.lazy, product.block
+    side = -(-max(tile or block, 1) // block) * block // product.cell
     steps = {d: 1 for d in lazy.dims if d in (*TIMES, "location")}
     steps |= {d: min(side, lazy.sizes[d]) for d in ("y", "x")}
-    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=stated)
-    work = {name: count_work(cube[name], model, block) for name in names}
-    total, rate = sum(work.values()), 0.0
-    if probe:
-        rates = {name: probe_rate(model, name, kept, cell) for name in names}
-        rate = total / sum(work[name] / rates[name] for name in names)
-    return MapPlan(lazy, cube, regions, rate, total, model)
+    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=product.stated)
+    rate = product.probe() if probe else 0.0
+    return MapPlan(lazy, cube, regions, rate, product.work, product.network)
 
 
-def _apply(
-    parts: dict[str, xr.DataArray], head: Head | None, event: str | None, *, packed: bool
-) -> xr.Dataset:
-    """Give what is written: embeddings, or what a head makes of them."""
-    if head is None:
-        ((name, embedding),) = parts.items()
-        embedding = embedding.rename(name)
-        return pack(embedding) if packed else embedding.to_dataset()
-    if head.facts.get("composite"):
-        parts = {name: before_after(part, event=event) for name, part in parts.items()}
-    if len(parts) == 1:
-        mapped = predict(next(iter(parts.values())), head)
-    else:
-        # valid_fraction differs between the sensors, so that one Dataset cannot hold both.
-        bare = {k: v.drop_vars("valid_fraction", errors="ignore") for k, v in parts.items()}
-        mapped = predict(xr.Dataset(bare), head)
-    # It follows from the probabilities, and would be four more bytes a cell.
-    return mapped.drop_vars("entropy")
-
-
-def _name_crs(embedding: xr.DataArray) -> str | None:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
-
-    crs = embedding.odc.crs if "spatial_ref" in embedding.coords else None
-    return None if crs is None else str(crs)
-
-
-def _choose_sensors(model: Model, head: Head | None, sensor: str | None) -> tuple[str, ...]:
+def _choose_sensors(
+    network: Model | Segmenter, head: Head | Segmenter | None, sensor: str | None
+) -> tuple[str, ...]:
     if head is not None:
-        needed = tuple(str(name) for name in head.facts["sensors"])
+        told = network.card.sensors if isinstance(network, Segmenter) else head.facts["sensors"]
+        needed = tuple(str(name) for name in told)
         if sensor is not None and needed != (sensor,):
-            raise DataError(
-                problem(
-                    expected=f"what the head was fitted on: {', '.join(needed)}",
-                    received=f"sensor={sensor!r}",
-                    do="leave `sensor` out",
-                )
-            )
+            expected = f"what the head was fitted on: {', '.join(needed)}"
+            raise _unclear(expected, f"sensor={sensor!r}", "leave `sensor` out")
         return needed
-    asked: Sequence[str] = [sensor] if sensor else model.sensors
+    asked: Sequence[str] = [sensor] if sensor else tuple(network.card.sensors)
     if len(asked) != 1:
-        raise DataError(
-            problem(
-                expected="one sensor to embed",
-                received=", ".join(asked),
-                do="give sensor='s1' or 's2'; both are two plans, as their times differ",
-            )
-        )
+        do = "give sensor='s1' or 's2'; both are two plans, as their times differ"
+        raise _unclear("one sensor to embed", ", ".join(asked), do)
     return (asked[0],)
 
 
 def _open(
-    model: Model,
+    network: Model | Segmenter,
     names: tuple[str, ...],
     bbox: Box | None,
     geobox: GeoBox | None,
@@ -198,7 +154,11 @@ def _open(
                 do="plan a map for each box of xc.split_zones(bbox), or give a geobox",
             )
         )
-    bands = {name: model.card.sensors[name].bands for name in names}
+    bands = {name: network.card.sensors[name].bands for name in names}
     return open_cube(
         bbox=bbox, geobox=geobox, datetime=datetime, sensors=names, bands=bands, source=source
     )
+
+
+def _unclear(expected: str, received: str, do: str) -> DataError:
+    return DataError(problem(expected=expected, received=received, do=do))

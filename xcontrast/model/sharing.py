@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xcontrast.errors import ModelError, problem
-from xcontrast.folders import cached_folder, pack_folder, unpack_folder
+from xcontrast.folders import cached_folder, holds, pack_folder, unpack_folder
 from xcontrast.model.folder import Model, load_model
 
 if TYPE_CHECKING:
@@ -17,8 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["Parcel", "find_model", "share"]
 
 
-def share(model: Model, client: Client) -> None:
-    """Send a model to all workers of a cluster, those to come included.
+class Shareable(Protocol):
+    """A model or a segmenter: a folder with a digest."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies here."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Names what is in it."""
+        ...
+
+
+def share(model: Shareable, client: Client) -> None:
+    """Send a model or a segmenter to all workers of a cluster, those to come included.
 
     For workers that do not see the folder of the model: a worker looks for a model at the path
     that it had when the embedding was made, then in its own cache, where this puts a copy.
@@ -28,8 +42,8 @@ def share(model: Model, client: Client) -> None:
 
     Parameters
     ----------
-    model : Model
-        To embed with.
+    model : Model or Segmenter
+        To embed or predict with.
     client : distributed.Client
         Of the cluster.
 
@@ -38,10 +52,19 @@ def share(model: Model, client: Client) -> None:
     ModelError
         If the model's folder is gone or was changed, or a worker can keep no copy.
     """
-    name = f"xcontrast-model-{model.digest}"
+    name = f"xcontrast-{model.digest}"
     if client.run_on_scheduler(lambda dask_scheduler: name in dask_scheduler.worker_plugins):
         return
-    folder = find_model(str(model.path), model.digest).path
+    places = (model.path, cached_folder(model.digest))
+    folder = next((place for place in places if holds(place, model.digest)), None)
+    if folder is None:
+        raise ModelError(
+            problem(
+                expected=f"{model.digest} at its path or in the cache",
+                received=f"nothing whole with that digest in {' or '.join(map(str, places))}",
+                do="put its folder back, or load it from where it is",
+            )
+        )
     parcel = Parcel(str(model.path.resolve()), model.digest, pack_folder(folder))
     try:
         client.register_plugin(_make_plugin(parcel), name=name)
@@ -100,6 +123,10 @@ class Parcel:
     digest: str
     files: dict[str, bytes]
 
+    def is_in(self, folder: Path) -> bool:
+        """Say whether a folder holds the same, whole."""
+        return holds(folder, self.digest)
+
     def unpack(self) -> None:
         """Write the model to the cache of this process, unless it is there.
 
@@ -110,11 +137,11 @@ class Parcel:
         """
         target = cached_folder(self.digest)
         try:
-            if not _holds(target, self.digest):
+            if not self.is_in(target):
                 unpack_folder(self.files, target)
         except OSError as error:
             # A worker that sees the client's folder needs no copy.
-            if not _holds(Path(self.path), self.digest):
+            if not self.is_in(Path(self.path)):
                 raise ModelError(
                     problem(
                         expected="a cache on every worker that can hold the model",
@@ -125,13 +152,6 @@ class Parcel:
                 ) from error
         # The worker keeps the plugin as long as it lives.
         self.files = {}
-
-
-def _holds(folder: Path, digest: str) -> bool:
-    try:
-        return load_model(folder).digest == digest
-    except ModelError:
-        return False
 
 
 def _make_plugin(parcel: Parcel) -> Any:

@@ -202,7 +202,7 @@ def find_segmenter(path: str, digest: str) -> Segmenter:
         problem(
             expected=f"segmenter {digest} at its path or in the cache",
             received=f"no such one in {' or '.join(map(str, places))}",
-            do="put its folder back, or where all workers see it: segmenter.save(path), and "
-            "predict again",
+            do="send it to the workers of a cluster with xc.share(segmenter, client); or put its "
+            "folder back, and predict again",
         )
     )
