@@ -62,6 +62,7 @@ def test_real_flood(data_dir: Path, tmp_path: Path) -> None:
         "XCONTRAST_DATA": str(data_dir),
         "XCONTRAST_EXAMPLE_STEPS": "20",
         "XCONTRAST_EXAMPLE_TILES": "8",
+        "XCONTRAST_EXAMPLE_EVERY": "4",
     }
     told = execute("ombria_flood.ipynb", tmp_path, **steps)
     rows = re.findall(r"^(s1(?: \+ s2)?) +([\d.]+) +([\d.]+) +([\d.]+)$", told, flags=re.M)
