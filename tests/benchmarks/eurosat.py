@@ -12,14 +12,13 @@ five nearest neighbours under Seasonal Contrast's protocol (batch norm in eval m
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import platform
 import tempfile
 import time
 import warnings
 from pathlib import Path
 
+import board
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -86,8 +85,8 @@ def run(seeds: list[int]) -> None:
     for seed in seeds:
         pictures = open_pictures(seed)
         for method in METHODS:
-            there = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame()
-            if len(there) and ((there.method == method) & (there.seed == seed)).any():
+            key: dict[str, object] = {"method": method, "seed": seed, "steps": STEPS}
+            if board.is_there(ROWS, key):
                 continue
             began = time.perf_counter()
             if method == "image statistics":
@@ -97,26 +96,23 @@ def run(seeds: list[int]) -> None:
                 table = run_eurosat(pictures, model, options=ReproduceOptions(seed=seed))
                 found = dict(zip(table["task"], table["mean"], strict=True))
             rows = pd.DataFrame({"task": list(found), "accuracy": list(found.values())})
-            rows = rows.assign(method=method, seed=seed, steps=STEPS)
-            rows["seconds"] = round(time.perf_counter() - began)
-            rows["date"] = datetime.date.today().isoformat()
-            rows["hardware"] = f"{os.cpu_count()} cores, {platform.machine()}"
-            rows.round(2).to_csv(ROWS, mode="a", header=not ROWS.exists(), index=False)
+            board.append(ROWS, rows.round(2), key, time.perf_counter() - began)
             print(seed, method, found, flush=True)
 
 
-def show() -> None:
-    """Print mean and range over seeds."""
+def table() -> str:
+    """Give the table: mean and range over seeds."""
     rows = pd.read_csv(ROWS)
     tasks = list(rows.task.unique())
-    print(f"| method | seeds | {' | '.join(f'{task}, % (min to max)' for task in tasks)} |")
-    print(f"|{'---|' * (2 + len(tasks))}")
+    lines = []
     for method, own in rows.groupby("method", sort=False):
         cells = [str(method), str(own.seed.nunique())]
         for task in tasks:
             part = own.accuracy[own.task == task]
             cells.append(f"{part.mean():.1f} ({part.min():.1f} to {part.max():.1f})")
-        print(f"| {' | '.join(cells)} |")
+        lines.append(cells)
+    columns = ["method", "seeds", *(f"{task}, % (min to max)" for task in tasks)]
+    return board.as_table(columns, lines)
 
 
 def main() -> None:
@@ -128,7 +124,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if args.study == "run":
         run(args.seeds)
-    show()
+    print(table())
 
 
 if __name__ == "__main__":

@@ -15,10 +15,8 @@ ones, which no choice has seen; both are told apart in the table.
 from __future__ import annotations
 
 import argparse
-import datetime
 import functools
 import os
-import platform
 import sys
 import time
 import warnings
@@ -35,6 +33,7 @@ import xcontrast as xc
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import board
 from imagery import open_ombria, split_scenes
 
 ROWS = Path(__file__).with_name("floods.csv")
@@ -55,9 +54,7 @@ SEGMENTERS = (
     ("multimodal", "decoder on frozen", "S1", "10 %"),
     ("multimodal", "decoder on frozen", "S2", "10 %"),
 )
-FIELDS = ["method", "way", "inputs", "labels", "fold", "scene", "hit", "false", "missed"]
-TIMES = 2000
-"""Resamples of the bootstrap."""
+FIELDS = ["method", "way", "inputs", "labels"]
 
 
 class Fold:
@@ -77,34 +74,24 @@ class Fold:
         yield from np.array_split(tiles, -(-len(tiles) // size))
 
     def count(self, tiles: np.ndarray, found: np.ndarray) -> pd.DataFrame:
-        """Count pixels hit, false and missed; one row a tile."""
-        wet = self.truth.values[tiles] == 1
-        pixels = {"hit": found & wet, "false": found & ~wet, "missed": ~found & wet}
-        counts = {name: which.sum((1, 2)) for name, which in pixels.items()}
-        return pd.DataFrame({"scene": self.cube.scene.values[tiles].astype(str), **counts})
+        """Count pixels of the flood: hit, false and missed, one row a scene."""
+        scene = self.cube.scene.values[tiles]
+        return board.count_pixels(found.astype(int), self.truth.values[tiles], scene, (1,))
 
 
-def is_there(method: str, way: str, inputs: str, labels: str, fold: int) -> bool:
+def is_there(key: tuple[str, str, str, str], fold: int) -> bool:
     """Say whether a run's rows have been written."""
-    if not ROWS.exists():
-        return False
-    rows = pd.read_csv(ROWS)
-    same = (rows.method == method) & (rows.way == way) & (rows.inputs == inputs)
-    return bool((same & (rows.labels == labels) & (rows.fold == fold)).any())
+    return board.is_there(ROWS, {**dict(zip(FIELDS, key, strict=True)), "fold": fold})
 
 
 def write(
     tiles: list[pd.DataFrame], key: tuple[str, str, str, str], fold: int, seconds: float
 ) -> None:
     """Append a run's rows, one a scene."""
-    rows = pd.concat(tiles).groupby("scene", as_index=False).sum()
-    rows = rows.assign(**dict(zip(FIELDS[:4], key, strict=True)), fold=fold)[FIELDS]
-    rows["final"] = rows.scene.isin(final_scenes())
-    rows["seconds"] = round(seconds, 1)
-    rows["date"] = datetime.date.today().isoformat()
-    rows["hardware"] = f"{os.cpu_count()} cores, {platform.machine()}"
-    rows.to_csv(ROWS, mode="a", header=not ROWS.exists(), index=False)
-    print(f"{fold} {' | '.join(key)}: IoU {iou(rows):.3f}, {seconds:.0f} s", flush=True)
+    rows = pd.concat(tiles).groupby(["group", "code"], as_index=False).sum()
+    rows["final"] = rows.group.isin(final_scenes())
+    board.append(ROWS, rows, {**dict(zip(FIELDS, key, strict=True)), "fold": fold}, seconds)
+    print(f"{fold} {' | '.join(key)}: IoU {board.mean_iou(rows):.3f}, {seconds:.0f} s", flush=True)
 
 
 @functools.cache
@@ -112,12 +99,6 @@ def final_scenes() -> frozenset[str]:
     """Give the scenes on which nothing was ever chosen."""
     scene = pd.read_csv(DATA / "ombria" / "index.csv").scene.to_numpy().astype(str)
     return frozenset(scene[split_scenes(scene, share=0.3, seed=0)])
-
-
-def iou(rows: pd.DataFrame) -> float:
-    """Give the IoU of the flood over all pixels."""
-    total = rows[["hit", "false", "missed"]].to_numpy().sum()
-    return float(rows.hit.sum() / total)
 
 
 def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
@@ -139,7 +120,7 @@ def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
 def run_frozen(fold: Fold, method: str, folder: Path, labels: str) -> None:
     """Fit a linear head on each input of frozen embeddings, and map with all of them at once."""
     keys = {inputs: (method, "frozen", inputs, labels) for inputs in SENSORS}
-    keys = {inputs: key for inputs, key in keys.items() if not is_there(*key, fold.number)}
+    keys = {inputs: key for inputs, key in keys.items() if not is_there(key, fold.number)}
     if not keys:
         return
     model = encoder(fold, method, folder)
@@ -177,7 +158,7 @@ def run_tuned(
     """Train a U-Net decoder on frozen encoders, or both, with the defaults of `finetune`."""
     way = {"none": "decoder on frozen", "all": "fine-tuned"}[trained]
     key = (method, way, inputs, labels)
-    if is_there(*key, fold.number):
+    if is_there(key, fold.number):
         return
     model = encoder(fold, method, folder)
     began = time.perf_counter()
@@ -205,7 +186,7 @@ def run_transfer(fold: Fold, folder: Path) -> None:
     """Fit on one sensor in the space that both share, and map from the other, as under cloud."""
     ways = {"S1": ("s1", "s1"), "S2": ("s2", "s2"), "S2 to S1": ("s2", "s1")}
     keys = {name: ("multimodal, joint space", "frozen", name, "10 %") for name in ways}
-    keys = {name: key for name, key in keys.items() if not is_there(*key, fold.number)}
+    keys = {name: key for name, key in keys.items() if not is_there(key, fold.number)}
     if not keys:
         return
     model = encoder(fold, "multimodal", folder)
@@ -251,7 +232,7 @@ def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> No
 
     name = "pixels and differences, boosted" if differences else "pixels, boosted"
     key = (name, "-", inputs, labels)
-    if is_there(*key, fold.number):
+    if is_there(key, fold.number):
         return
     began = time.perf_counter()
     tiles = fold.labelled[labels]
@@ -282,7 +263,7 @@ def run_otsu(fold: Fold) -> None:
     Otsu (1979). The radar of OMBRIA is stretched, so that differences stand for log ratios.
     """
     key = ("Otsu on the change", "-", "S1", "none")
-    if is_there(*key, fold.number):
+    if is_there(key, fold.number):
         return
     began = time.perf_counter()
     values = fold.cube["s1"].isel(location=fold.test, s1_band=0).values
@@ -323,48 +304,35 @@ def run(folds: list[int], folder: Path) -> None:
             run_frozen(fold, method, folder, "100 %")
 
 
-def bootstrap(rows: pd.DataFrame, base: pd.DataFrame | None = None) -> tuple[float, float]:
-    """Give the 95 % interval over scenes, of the IoU or of its difference from a base."""
-    keys = ["hit", "false", "missed"]
-    counts = [own.groupby("scene")[keys].sum() for own in (rows, base) if own is not None]
-    names = counts[0].index
-    drawn = np.random.default_rng(0).integers(len(names), size=(TIMES, len(names)))
-    scores = []
-    for own in counts:
-        hit, false, missed = own.loc[names].to_numpy()[drawn].sum(1).T
-        scores.append(hit / (hit + false + missed))
-    values = scores[0] if base is None else scores[0] - scores[1]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def by_scene(rows: pd.DataFrame) -> pd.Series:
     """Give the IoU of each scene that has water or was said to have."""
-    sums = rows.groupby("scene")[["hit", "false", "missed"]].sum()
+    sums = rows.groupby("group")[board.COUNTS].sum()
     return (sums.hit / sums.sum(axis=1)).dropna()
 
 
-def show() -> None:
-    """Print the table: means over folds, intervals over scenes, and the final scenes alone."""
-    rows = pd.read_csv(ROWS, dtype={"scene": str})
-    columns = [*FIELDS[:4], "folds", "IoU, mean of folds (min to max)", "all scenes, 95 %"]
+def table() -> str:
+    """Give the table: means over folds, intervals over scenes, and the final scenes alone."""
+    rows = pd.read_csv(ROWS, dtype={"group": str})
+    columns = [*FIELDS, "folds", "IoU, mean of folds (min to max)", "all scenes, 95 %"]
     columns += ["less pixels boosted, 95 %", "mean of scenes", "final scenes alone"]
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for key, own in rows.groupby(FIELDS[:4], sort=False):
-        each = [iou(part) for _, part in own.groupby("fold")]
-        low, high = bootstrap(own)
+    lines = []
+    for key, own in rows.groupby(FIELDS, sort=False):
+        each = [board.mean_iou(part) for _, part in own.groupby("fold")]
+        low, high = board.interval(own)
         base = rows[(rows.method == "pixels, boosted") & (rows.inputs == key[2])]
         base = base[(base.labels == key[3]) & base.fold.isin(own.fold)]
         less = ""
-        if len(base) and key[0] != "pixels, boosted" and set(base.fold) == set(own.fold):
-            a, b = bootstrap(own, base)
-            less = f"{iou(own) - iou(base):+.3f} ({a:+.3f} to {b:+.3f})"
+        if key[0] != "pixels, boosted" and set(base.fold) == set(own.fold):
+            a, b = board.interval(own, base)
+            less = f"{board.mean_iou(own) - board.mean_iou(base):+.3f} ({a:+.3f} to {b:+.3f})"
         last = own[own.final]
         cells = [*map(str, key), str(len(each))]
         cells += [f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})"]
-        cells += [f"{iou(own):.3f} ({low:.3f} to {high:.3f})", less]
-        cells += [f"{by_scene(own).mean():.3f}", f"{iou(last):.3f}" if len(last) else ""]
-        print(f"| {' | '.join(cells)} |")
+        cells += [f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})", less]
+        cells += [f"{by_scene(own).mean():.3f}"]
+        cells += [f"{board.mean_iou(last):.3f}" if len(last) else ""]
+        lines.append(cells)
+    return board.as_table(columns, lines)
 
 
 def main() -> None:
@@ -377,7 +345,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if args.study == "run":
         run(args.folds, args.models)
-    show()
+    print(table())
 
 
 if __name__ == "__main__":
