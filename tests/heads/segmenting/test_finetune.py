@@ -150,6 +150,36 @@ def test_only_the_ground_around_labels_is_read(
     assert set(read) == {(i, j) for i in (2, 3) for j in (2, 3)}
 
 
+def test_averaged_weights_are_a_running_mean_of_the_steps(
+    scene: tuple, tiny: xc.Model, quick: xc.FinetuneOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xcontrast.heads.segmenting.steps import Stepper
+
+    states: list[dict] = []
+    step = Stepper.step
+
+    def note(self: Stepper, *rest: object) -> torch.Tensor:
+        loss = step(self, *rest)
+        states.append({k: v.clone() for k, v in self.network.state_dict().items()})
+        return loss
+
+    monkeypatch.setattr(Stepper, "step", note)
+    told = replace(quick, average=0.8, val_fraction=0)
+    segmenter = finetune(scene, tiny, told, max_steps=5)
+    kept = load_file(segmenter.path / "weights.safetensors")
+    moved = 0
+    for name, value in states[0].items():
+        if not value.is_floating_point():
+            continue
+        mean = value
+        for n, state in enumerate(states[1:], start=1):
+            share = max(1 - 0.8, 9 / (n + 10))
+            mean = (1 - share) * mean + share * state[name]
+        torch.testing.assert_close(kept[name], mean)
+        moved += not torch.equal(kept[name], states[-1][name])
+    assert moved > 5
+
+
 def test_the_best_weights_are_kept_and_training_stops_early(
     scene: tuple, tiny: xc.Model, quick: xc.FinetuneOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

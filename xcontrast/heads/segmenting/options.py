@@ -52,6 +52,9 @@ class FinetuneOptions:
     """To zero by a cosine or to the power of .9; or by .95 a hundredth of the steps."""
     clip: float | None = 1.0
     """Largest norm of the gradient; None leaves it as it is."""
+    average: float = 0.0
+    """The weights that are looked at and kept are a running mean in which each step has a share of
+    1 - x (.98: about the last fifty steps); 0 takes those of the step itself."""
     crop_size: int = 128
     """Side of a training crop, pixels; where a scene is smaller, as much as it has."""
     flips: bool = True
@@ -148,7 +151,7 @@ def _judge(options: FinetuneOptions) -> dict[str, bool]:
     verdict = {name: getattr(options, name) in values for name, values in choices.items()}
     positive = ("learning_rate", "clip", "eval_every", "patience")
     not_negative = ("encoder_rate", "balance", "weight_decay", "gain", "noise")
-    shares = ("dropout", "brightness", "drop_sensor", "val_fraction")
+    shares = ("average", "dropout", "brightness", "drop_sensor", "val_fraction")
     verdict |= {n: getattr(options, n) is None or getattr(options, n) > 0 for n in positive}
     verdict |= {n: getattr(options, n) >= 0 for n in not_negative}
     verdict |= {n: 0 <= getattr(options, n) < 1 for n in shares}

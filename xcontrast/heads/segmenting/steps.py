@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,12 @@ class Stepper:
         self._loss = build_loss(options.loss, weight)
         self._optimiser = build_optimiser(network, options)
         self._schedule = build_schedule(self._optimiser, options, plan.max_steps)
+        self._averaged = _begin_average(network, options.average) if options.average else None
+
+    @property
+    def result(self) -> SegmentationNetwork:
+        """The network as it would be kept: with averaged weights, if they are averaged."""
+        return self.network if self._averaged is None else self._averaged.module
 
     def step(self, plots: list[Plot], number: int) -> Tensor:
         """Draw crops, disturb, name, compare, go back; a function of the seed and the number."""
@@ -80,26 +87,28 @@ class Stepper:
         images, valid = self._disturb(images, valid, generator)
         self.network.train()
         self._optimiser.zero_grad()
-        loss = self._loss(self._name(images), self._forget(target, valid))
+        loss = self._loss(self._name(images, self.network), self._forget(target, valid))
         loss.backward()  # type: ignore[no-untyped-call]
         if told.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), told.clip)
         self._optimiser.step()
         self._schedule.step()
+        if self._averaged is not None:
+            self._averaged.update_parameters(self.network)
         return loss.detach()
 
     @torch.no_grad()
     def look(self, held: Crops) -> dict[str, float]:
         """Score what is held out, undisturbed: the loss, and the mean IoU of the categories."""
-        self.network.eval()
-        k, size = self.network.classifier.out_channels, self._plan.batch_size
+        network = self.result.eval()
+        k, size = network.classifier.out_channels, self._plan.batch_size
         counts = torch.zeros(k, k, dtype=torch.int64)
         lost = 0.0
         for first in range(0, len(held[0]), size):
             part = slice(first, first + size)
             images, valid, target = self._prepare((held[0][part], held[1][part]))
             target = self._forget(target, valid)
-            logits = self._name(images)
+            logits = self._name(images, network)
             known = target != NO_LABEL
             pairs = target[known] * k + logits.argmax(1)[known]
             counts += torch.bincount(pairs, minlength=k * k).view(k, k).cpu()
@@ -133,8 +142,20 @@ class Stepper:
         """Take away the labels of what no sensor sees."""
         return torch.where(self._scaling.see(valid), target, NO_LABEL)
 
-    def _name(self, images: dict[str, Tensor]) -> Tensor:
+    def _name(self, images: dict[str, Tensor], network: SegmentationNetwork) -> Tensor:
         bf16 = self.precision == "bf16"
         with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=bf16):
-            logits: Tensor = self.network(images)
+            logits: Tensor = network(images)
         return logits.float()
+
+
+def _begin_average(network: SegmentationNetwork, memory: float) -> Any:
+    """Average weights over steps, those of long ago ever less; norms' statistics too."""
+    from torch.optim.swa_utils import AveragedModel
+
+    def blend(mean: Tensor, new: Tensor, n: Tensor | int) -> Tensor:
+        # The first weights, which are random, are forgotten faster.
+        share = max(1 - memory, 9 / (int(n) + 10))
+        return mean + (new - mean) * share if mean.is_floating_point() else new
+
+    return AveragedModel(network, avg_fn=blend, use_buffers=True)

@@ -114,7 +114,7 @@ def train(
             rows.append({"step": step, "loss": float(loss)})
             if held is not None:
                 scores = stepper.look(held)
-                best.compare(network, step, scores)
+                best.compare(stepper.result, step, scores)
                 rows[-1] |= scores
             bar.set_postfix({k: f"{v:.3f}" for k, v in rows[-1].items() if k != "step"})
             if options.patience is not None and best.waited >= options.patience:
@@ -123,8 +123,7 @@ def train(
         interrupted = True
     finally:
         bar.close()
-    if best.step is not None:
-        network.load_state_dict(best.state)
+    network.load_state_dict(stepper.result.state_dict() if best.step is None else best.state)
     return Run(
         pd.DataFrame(rows, columns=None if rows else ["step", "loss"]),
         steps=step,
