@@ -12,6 +12,8 @@ __all__ = ["find_temperature", "soften"]
 
 LEAST = 1e-6
 """Probability that none is below: trees and neighbours give zeros."""
+N_TRIED = 5_000
+"""Cells that it is found with, at most: neighbours are nearly copies, and more cost more time."""
 DOUBT = 2.0
 """Weight of the prior at a temperature of 1, cells: a few held-out cells say little."""
 
@@ -51,6 +53,8 @@ def find_temperature(
     """
     from scipy.optimize import minimize_scalar
 
+    few = np.random.default_rng(seed).permutation(len(y))[:N_TRIED]
+    x, y, groups = x[few], y[few], groups[few]
     logs, truths = [], []
     for train, held in hold_out_places(y, groups, seed):
         part = type(classifier).fit(
