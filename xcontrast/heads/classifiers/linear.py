@@ -93,9 +93,17 @@ def _choose_strength(z: Floats, y: Codes, groups: Codes, weight: str | None, see
 
     few = np.random.default_rng(seed).permutation(len(y))[:N_TRIED]
     z, y, groups = z[few], y[few], groups[few]
-    losses = np.zeros(len(STRENGTHS))
-    for train, held in hold_out_places(y, groups, seed):
-        for i, strength in enumerate(STRENGTHS):
+    folds = list(hold_out_places(y, groups, seed))
+    if not folds:
+        return 1e-2
+    best, least = STRENGTHS[0], np.inf
+    for strength in STRENGTHS:
+        loss = 0.0
+        for train, held in folds:
             model = _regress(z[train], y[train], strength, weight, 200)
-            losses[i] += log_loss(y[held], model.predict_proba(z[held]), labels=model.classes_)
-    return STRENGTHS[int(np.argmin(losses))] if losses.any() else 1e-2
+            loss += log_loss(y[held], model.predict_proba(z[held]), labels=model.classes_)
+        # From strong to weak, which takes ever longer: once it is worse, it stays so.
+        if loss >= least:
+            break
+        best, least = strength, loss
+    return best
