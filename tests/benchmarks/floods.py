@@ -5,7 +5,7 @@ of their unlabelled pairs, heads and segmenters from a tenth of their tiles (or 
 maps the same tiles. Rows are appended run by run, one a scene, and what is there is not made
 again, so that this can be stopped and called again; encoders are kept in a folder meanwhile.
 
-    python tests/benchmarks/floods.py run --folds 0 1 2 3 4 --models /tmp/encoders
+    python tests/benchmarks/floods.py run --folds 0 1 2 3 4 --models encoders
     python tests/benchmarks/floods.py show
 
 Scenes are development scenes, on which settings were chosen (see docs/ablation.md), and final

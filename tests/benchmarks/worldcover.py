@@ -4,7 +4,7 @@ Three folds of tiles; in each, encoders (ResNet-18) see the training tiles witho
 heads and segmenters a tenth of them with labels, or all. Every method maps the same tiles. Rows
 are appended run by run.
 
-    python tests/benchmarks/worldcover.py run --models /tmp/encoders
+    python tests/benchmarks/worldcover.py run --models encoders
     python tests/benchmarks/worldcover.py show
 """
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -139,9 +141,16 @@ def test_held_out_places_are_never_fitted_on() -> None:
 
 
 def test_few_clicks_can_be_held_out_too() -> None:
-    # Fewer cells of every category than folds.
-    for train, held in hold_out_places(np.array([0, 0, 1, 1]), np.arange(4), seed=0):
-        assert len(train) + len(held) <= 4
+    # Fewer cells of every category than folds, then of one.
+    for y in (np.array([0, 0, 1, 1]), np.array([0, 0, 0, 0, 0, 1, 1])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            folds = list(hold_out_places(y, np.arange(len(y)), seed=0))
+        assert folds
+        for train, held in folds:
+            assert set(y[train]) == {0, 1}
+            assert len(held)
+            assert not set(train) & set(held)
 
 
 @pytest.mark.parametrize("kind", KINDS.values())

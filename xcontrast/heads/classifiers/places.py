@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,10 +37,13 @@ def hold_out_places(y: Codes, groups: Codes, seed: int) -> Iterator[tuple[Codes,
     n_folds = min(N_FOLDS, len(np.unique(groups)))
     if n_folds < 2:
         return
-    # Categories rarer than folds are what a few clicks are; each split says what it can do.
     folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    rows = np.arange(len(y))
-    for train, held in folds.split(rows, np.zeros_like(y) if _is_scarce(y, n_folds) else y, groups):
+    rows, shared = np.arange(len(y)), np.zeros_like(y) if _is_scarce(y, n_folds) else y
+    with warnings.catch_warnings():
+        # That a category has fewer cells than folds: what is not among those fitted on is left out.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parts = list(folds.split(rows, shared, groups))
+    for train, held in parts:
         known = held[np.isin(y[held], y[train])]
         if len(np.unique(y[train])) >= 2 and len(known):
             yield train, known
