@@ -12,17 +12,21 @@ appended run by run.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
 
-import board
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 import xcontrast as xc
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import board
 
 ROWS = Path(__file__).with_name("degradation.csv")
 SIZE = 480

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ import xcontrast as xc
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import board
+from benchmarks import board
 from imagery import open_ombria, split_scenes
 
 ROWS = Path(__file__).with_name("floods.csv")
@@ -45,14 +46,14 @@ ENCODERS = ("multimodal", "moco_tp", "simclr", "moco", "random")
 """moco_tp: the two dates of a place are the positive pair, as in Seasonal Contrast's second
 baseline; its three spaces want three dates, and OMBRIA has two."""
 SEGMENTERS = (
-    ("multimodal", "decoder on frozen", "both", "10 %"),
-    ("random", "decoder on frozen", "both", "10 %"),
-    ("simclr", "decoder on frozen", "both", "10 %"),
-    ("multimodal", "fine-tuned", "both", "10 %"),
+    ("multimodal", "decoder on frozen", "both"),
+    ("multimodal", "fine-tuned", "both"),
+    ("random", "decoder on frozen", "both"),
     # What begins from random weights is the U-Net from scratch.
-    ("random", "fine-tuned", "both", "10 %"),
-    ("multimodal", "decoder on frozen", "S1", "10 %"),
-    ("multimodal", "decoder on frozen", "S2", "10 %"),
+    ("random", "fine-tuned", "both"),
+    ("simclr", "decoder on frozen", "both"),
+    ("multimodal", "decoder on frozen", "S1"),
+    ("multimodal", "decoder on frozen", "S2"),
 )
 FIELDS = ["method", "way", "inputs", "labels"]
 
@@ -149,20 +150,17 @@ def run_frozen(fold: Fold, method: str, folder: Path, labels: str) -> None:
         write(counted[inputs], key, fold.number, seconds / len(keys))
 
 
-TUNED = {"decoder on frozen": "none", "fine-tuned": "all"}
+TRAINED: dict[str, Literal["none", "all"]] = {"decoder on frozen": "none", "fine-tuned": "all"}
 
 
-def run_tuned(
-    fold: Fold, method: str, trained: str, inputs: str, folder: Path, labels: str
-) -> None:
+def run_tuned(fold: Fold, method: str, way: str, inputs: str, folder: Path) -> None:
     """Train a U-Net decoder on frozen encoders, or both, with the defaults of `finetune`."""
-    way = {"none": "decoder on frozen", "all": "fine-tuned"}[trained]
-    key = (method, way, inputs, labels)
+    key = (method, way, inputs, "10 %")
     if is_there(key, fold.number):
         return
     model = encoder(fold, method, folder)
     began = time.perf_counter()
-    names, tiles = list(SENSORS[inputs]), fold.labelled[labels]
+    names, tiles = list(SENSORS[inputs]), fold.labelled["10 %"]
     # Random weights have as far to go as the decoder's, and learn at its rate.
     rate = 1.0 if method == "random" else xc.FinetuneOptions().encoder_rate
     segmenter = xc.finetune(
@@ -171,7 +169,11 @@ def run_tuned(
         model,
         legend=xc.FLOOD,
         options=xc.FinetuneOptions(
-            trained=TUNED[way], encoder_rate=rate, groups="scene", seed=fold.number, progress=False
+            trained=TRAINED[way],
+            encoder_rate=rate,
+            groups="scene",
+            seed=fold.number,
+            progress=False,
         ),
     )
     counted = []
@@ -292,12 +294,16 @@ def run(folds: list[int], folder: Path) -> None:
         for inputs in SENSORS:
             run_pixels(fold, inputs, "10 %", differences=False)
         run_pixels(fold, "both", "10 %", differences=True)
-        for method in ENCODERS:
+    for fold in every:
+        for method in ("multimodal", "random"):
             run_frozen(fold, method, folder, "10 %")
         run_transfer(fold, folder)
-    for fold in every:
-        for key in SEGMENTERS:
-            run_tuned(fold, key, folder)
+    for method, way, inputs in SEGMENTERS:
+        for fold in every:
+            run_tuned(fold, method, way, inputs, folder)
+    for method in ENCODERS:
+        for fold in every:
+            run_frozen(fold, method, folder, "10 %")
     for fold in every:
         run_pixels(fold, "both", "100 %", differences=False)
         for method in ("multimodal", "random"):

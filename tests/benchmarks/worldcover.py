@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
 
-import board
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -24,6 +24,10 @@ from sklearn.model_selection import KFold
 
 import xcontrast as xc
 from xcontrast.evaluation.baselines import fit_pixels, map_pixels
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import board
 
 ROWS = Path(__file__).with_name("worldcover.csv")
 DATA = Path(os.environ.get("XCONTRAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
