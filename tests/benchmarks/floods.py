@@ -55,6 +55,7 @@ SEGMENTERS = (
     ("multimodal", "decoder on frozen", "S1"),
     ("multimodal", "decoder on frozen", "S2"),
 )
+PIXELS = "pixels and differences, boosted"
 FIELDS = ["method", "way", "inputs", "labels"]
 
 
@@ -232,7 +233,7 @@ def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> No
     """Boost single pixels: scikit-learn's defaults, 200,000 labelled pixels at most."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    name = "pixels and differences, boosted" if differences else "pixels, boosted"
+    name = PIXELS if differences else "pixels, boosted"
     key = (name, "-", inputs, labels)
     if is_there(key, fold.number):
         return
@@ -293,7 +294,7 @@ def run(folds: list[int], folder: Path) -> None:
         run_otsu(fold)
         for inputs in SENSORS:
             run_pixels(fold, inputs, "10 %", differences=False)
-        run_pixels(fold, "both", "10 %", differences=True)
+            run_pixels(fold, inputs, "10 %", differences=True)
     for fold in every:
         for method in ("multimodal", "random"):
             run_frozen(fold, method, folder, "10 %")
@@ -305,7 +306,7 @@ def run(folds: list[int], folder: Path) -> None:
         for fold in every:
             run_frozen(fold, method, folder, "10 %")
     for fold in every:
-        run_pixels(fold, "both", "100 %", differences=False)
+        run_pixels(fold, "both", "100 %", differences=True)
         for method in ("multimodal", "random"):
             run_frozen(fold, method, folder, "100 %")
 
@@ -316,29 +317,48 @@ def by_scene(rows: pd.DataFrame) -> pd.Series:
     return (sums.hit / sums.sum(axis=1)).dropna()
 
 
-def table() -> str:
-    """Give the table: means over folds, intervals over scenes, and the final scenes alone."""
+def table(part: Literal["few labels", "one sensor", "all labels", "across sensors"]) -> str:
+    """Give a table: means over folds, intervals over scenes, each beside boosted pixels."""
     rows = pd.read_csv(ROWS, dtype={"group": str})
-    columns = [*FIELDS, "folds", "IoU, mean of folds (min to max)", "all scenes, 95 %"]
-    columns += ["less pixels boosted, 95 %", "mean of scenes", "final scenes alone"]
+    every = rows[FIELDS].drop_duplicates()
+    across = every.method.str.contains("joint")
+    few = every.labels.isin(["10 %", "none"])
+    both = every.inputs.eq("both") | every.labels.eq("none")
+    chosen = {
+        "few labels": few & both,
+        "one sensor": few & ~both & ~across,
+        "all labels": ~few,
+        "across sensors": across,
+    }[part]
+    columns = [*FIELDS, "folds", "IoU, mean of folds (min to max)", "IoU of all tiles, 95 %"]
+    columns += ["less pixels, 95 %", "mean of scenes", "above pixels in", "final scenes alone"]
     lines = []
-    for key, own in rows.groupby(FIELDS, sort=False):
+    for key in every[chosen].itertuples(index=False, name=None):
+        own = rows[(rows[FIELDS] == list(key)).all(axis=1)]
         each = [board.mean_iou(part) for _, part in own.groupby("fold")]
         low, high = board.interval(own)
-        base = rows[(rows.method == "pixels, boosted") & (rows.inputs == key[2])]
-        base = base[(base.labels == key[3]) & base.fold.isin(own.fold)]
-        less = ""
-        if key[0] != "pixels, boosted" and set(base.fold) == set(own.fold):
-            a, b = board.interval(own, base)
-            less = f"{board.mean_iou(own) - board.mean_iou(base):+.3f} ({a:+.3f} to {b:+.3f})"
-        last = own[own.final]
-        cells = [*map(str, key), str(len(each))]
+        cells = [*key, str(len(each))]
         cells += [f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})"]
-        cells += [f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})", less]
-        cells += [f"{by_scene(own).mean():.3f}"]
+        cells += [f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})"]
+        less, above = _compare(own, rows, key)
+        last = own[own.final]
+        cells += [less, f"{by_scene(own).mean():.3f}", above]
         cells += [f"{board.mean_iou(last):.3f}" if len(last) else ""]
         lines.append(cells)
     return board.as_table(columns, lines)
+
+
+def _compare(own: pd.DataFrame, rows: pd.DataFrame, key: tuple[str, ...]) -> tuple[str, str]:
+    """Compare with boosted pixels and differences of the same inputs, labels and folds."""
+    inputs = key[2].removeprefix("S2 to ")
+    base = rows[(rows.method == PIXELS) & (rows.inputs == inputs) & (rows.labels == key[3])]
+    base = base[base.fold.isin(own.fold)]
+    if key[0] == PIXELS or set(base.fold) != set(own.fold):
+        return "", ""
+    low, high = board.interval(own, base)
+    less = f"{board.mean_iou(own) - board.mean_iou(base):+.3f} ({low:+.3f} to {high:+.3f})"
+    a, b = by_scene(own).align(by_scene(base), join="inner")
+    return less, f"{int((a > b).sum())} of {len(a)}"
 
 
 def main() -> None:
@@ -351,7 +371,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if args.study == "run":
         run(args.folds, args.models)
-    print(table())
+    for part in ("few labels", "one sensor", "all labels", "across sensors"):
+        print(f"\n{part}\n\n{table(part)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,13 @@ from xcontrast.cubes.radiometry import processing_baseline
 from xcontrast.cubes.sources import Box
 from xcontrast.cubes.zones import epsg_of
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
+from xcontrast.sheets import Sheet
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-__all__ = ["FACTS", "SUMMARY", "Facts", "describe", "gather_facts"]
+__all__ = ["FACTS", "SUMMARY", "describe", "gather_facts"]
 
 FACTS = "xcontrast_facts"
 """Attribute of a cube: what only its items tell, as JSON."""
@@ -30,35 +30,6 @@ SUMMARY = "xcontrast_summary"
 """Attribute of a collection: what was accepted and rejected, as JSON."""
 FINE, MIDDLE = ("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A", "B11", "B12")
 PAIR_TOLERANCE = np.timedelta64(3, "D")
-
-
-class Facts:
-    """Facts of a cube, for people: text, and a table in a notebook."""
-
-    def __init__(self, title: str, rows: Sequence[tuple[str, str]], notes: Sequence[str]) -> None:
-        self.title = title
-        self.rows = tuple(rows)
-        self.notes = tuple(notes)
-
-    def __repr__(self) -> str:
-        width = max((len(name) for name, _ in self.rows), default=0) + 2
-        lines = [self.title, *(f"  {name:<{width}}{text}" for name, text in self.rows)]
-        lines += [f"  {'Note':<{width}}{note}" for note in self.notes]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        """Give a table that takes its colours from the notebook: light or dark, without scripts."""
-        cell = "text-align:left; padding:.15em .8em .15em 0; vertical-align:top"
-        rows = [*self.rows, *(("Note", note) for note in self.notes)]
-        body = "".join(
-            f'<tr><th style="{cell}">{html.escape(name)}</th>'
-            f'<td style="{cell}">{html.escape(text)}</td></tr>'
-            for name, text in rows
-        )
-        return (
-            f'<div><strong>{html.escape(self.title)}</strong><table style="margin:.3em 0">'
-            f"<tbody>{body}</tbody></table></div>"
-        )
 
 
 def gather_facts(
@@ -103,7 +74,7 @@ def gather_facts(
     return json.dumps(facts)
 
 
-def describe(cube: xr.Dataset) -> Facts:
+def describe(cube: xr.Dataset) -> Sheet:
     """Describe a cube; nothing is read.
 
     Parameters
@@ -113,25 +84,25 @@ def describe(cube: xr.Dataset) -> Facts:
 
     Returns
     -------
-    Facts
+    Sheet
         Prints its place, dates, gaps, size, tasks and what to know of its items.
     """
     present = [sensor for sensor in SENSORS if sensor.name in cube]
     if not present:
-        return Facts("Dataset without s1 or s2", [], [])
+        return Sheet("Dataset without s1 or s2", [], [])
     title = str(cube.attrs.get("title", "Dataset"))
     items = json.loads(cube.attrs.get(FACTS, "{}"))
     if "location" in cube.dims:
         rows = [("Places", _places_line(cube))]
         rows += [(s.title, _dates_line(cube, s)) for s in present]
         rows.append(("Size", _size_line(cube, present, items)))
-        return Facts(title, rows, _tell_rejected(cube))
+        return Sheet(title, rows, _tell_rejected(cube))
     rows = [("Grid", _grid_line(cube))]
     rows += [(s.title, _sensor_line(cube[s.name], s, items)) for s in present]
     if S1.time in cube.dims and S2.time in cube.dims:
         rows.append(("Pairs", _pairs_line(cube)))
     rows.append(("Size", _size_line(cube, present, items)))
-    return Facts(title, rows, items.get("notes", []))
+    return Sheet(title, rows, items.get("notes", []))
 
 
 def _grid_line(cube: xr.Dataset) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +23,8 @@ from xcontrast.heads.classifiers import (
 from xcontrast.heads.classifiers.calibration import soften
 from xcontrast.heads.classifiers.classifier import Floats
 from xcontrast.legends import Legend
+from xcontrast.records import read_record
+from xcontrast.sheets import Sheet
 
 __all__ = ["KINDS", "Head", "load_head"]
 
@@ -89,7 +90,6 @@ class Head:
             If the folder holds something.
         """
         target = claim_folder(path)
-        legend = {k: getattr(self.legend, k) for k in ("title", "codes", "names", "colors")}
         publish_folder(
             stage_folder(target),
             target,
@@ -97,7 +97,7 @@ class Head:
             version=VERSION,
             facts={
                 "kind": self.kind,
-                "legend": legend,
+                "legend": asdict(self.legend),
                 "temperature": self.temperature,
                 "facts": self.facts,
             },
@@ -106,22 +106,16 @@ class Head:
         return load_head(target)
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {name:<12} {value}" for name, value in self._rows())
-        return f"<xcontrast.Head {self.kind}>\n{rows}"
+        return repr(self._sheet())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self._rows()
-        )
-        return f"<div><b>xcontrast.Head</b> {self.kind}<table>{rows}</table></div>"
+        return self._sheet()._repr_html_()
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def _sheet(self) -> Sheet:
         counts = ", ".join(f"{k} {v:,}" for k, v in self.facts["n_cells"].items())
         n_held = self.facts["n_calibrated"]
         calibrated = f"temperature {self.temperature:.2f}, on {n_held:,} cells of places held out"
-        return [
+        rows = [
             ("legend", f"{self.legend.title}: {', '.join(self.legend.names)}"),
             ("fitted on", f"{counts} cells"),
             ("features", f"{self.facts['n_features']} of {', '.join(self.facts['sensors'])}"),
@@ -129,6 +123,7 @@ class Head:
             ("calibrated", calibrated if n_held else "no: too few places"),
             ("model", str(self.facts["model_digest"])),
         ]
+        return Sheet(f"xcontrast.Head {self.kind}", rows)
 
 
 def load_head(path: str | os.PathLike[str]) -> Head:
@@ -161,8 +156,6 @@ def load_head(path: str | os.PathLike[str]) -> Head:
             )
         )
     arrays = load_file(folder / "weights.safetensors")
-    legend: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in card["legend"].items()
-    }
+    legend = read_record(Legend, card["legend"])
     classifier = KINDS[card["kind"]](**arrays)
-    return Head(card["kind"], Legend(**legend), classifier, card["facts"], card["temperature"])
+    return Head(card["kind"], legend, classifier, card["facts"], card["temperature"])

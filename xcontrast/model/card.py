@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
+
+from xcontrast.records import read_record
 
 if TYPE_CHECKING:
     from xcontrast.nn.levels import Level
     from xcontrast.nn.scaling import Scaling
 
 __all__ = ["Card", "ProjectorCard", "SensorCard"]
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +104,9 @@ class Card:
         projector = card["projector"]
         known = {
             **card,
-            "sensors": {name: _read(SensorCard, own) for name, own in card["sensors"].items()},
-            "projector": None if projector is None else _read(ProjectorCard, projector),
+            "sensors": {
+                name: read_record(SensorCard, own) for name, own in card["sensors"].items()
+            },
+            "projector": None if projector is None else read_record(ProjectorCard, projector),
         }
-        return _read(cls, known)
-
-
-def _read(record: type[R], facts: dict[str, Any]) -> R:
-    """Make a record of its JSON form, where tuples are lists; what it does not know is left."""
-    known = {k: facts[k] for k in record.__dataclass_fields__ if k in facts}  # type: ignore[attr-defined]
-    return record(**{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+        return read_record(cls, known)

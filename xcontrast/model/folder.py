@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 from xcontrast.errors import ModelError, problem
 from xcontrast.folders import claim_folder, copy_folder, publish_folder, read_folder, stage_folder
 from xcontrast.model.card import Card
+from xcontrast.sheets import Sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,18 +66,12 @@ class Model:
         return load_model(target)
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {name:<10} {value}" for name, value in self._facts())
-        return f"<xcontrast.Model {self.digest}>\n{rows}"
+        return repr(self._sheet())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self._facts()
-        )
-        return f"<div><b>xcontrast.Model</b> <code>{self.digest}</code><table>{rows}</table></div>"
+        return self._sheet()._repr_html_()
 
-    def _facts(self) -> list[tuple[str, str]]:
+    def _sheet(self) -> Sheet:
         card = self.card
         strides = ", ".join(str(level["stride"]) for level in card.levels)
         facts = [
@@ -98,7 +92,8 @@ class Model:
                     f"{held['n_val']:.0f} places",
                 )
             )
-        return [*facts, ("folder", str(self.path))]
+        facts.append(("folder", str(self.path)))
+        return Sheet(f"xcontrast.Model {self.digest}", facts)
 
 
 def write_model(

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xcontrast.cubes.facts import Facts, describe
+from xcontrast.cubes.facts import describe
 from xcontrast.sensors import S1, S2, SENSORS
+from xcontrast.sheets import Sheet
 
 __all__ = ["describe_any", "describe_pairs"]
 
@@ -19,12 +20,12 @@ MOST = 8
 """Entries of a line; the rest is summed up."""
 
 
-def describe_any(obj: xr.Dataset) -> Facts:
+def describe_any(obj: xr.Dataset) -> Sheet:
     """Describe a cube, a collection or pairs; nothing is read."""
     return describe_pairs(obj) if "pair" in obj.dims else describe(obj)
 
 
-def describe_pairs(pairs: xr.Dataset) -> Facts:
+def describe_pairs(pairs: xr.Dataset) -> Sheet:
     """Describe pairs: how many, by lag, orbit and month, and what was rejected and why.
 
     Parameters
@@ -34,7 +35,7 @@ def describe_pairs(pairs: xr.Dataset) -> Facts:
 
     Returns
     -------
-    Facts
+    Sheet
         Prints as text, and as a table in a notebook; nothing is read.
     """
     told = json.loads(pairs.attrs.get("pairing", "{}"))
@@ -50,7 +51,7 @@ def describe_pairs(pairs: xr.Dataset) -> Facts:
         months = pd.DatetimeIndex(pairs[sensor.time].values.ravel()).strftime("%Y-%m")
         rows.append(("By month", _counts(np.asarray(months))))
     rows.append(("Rejected", _rejected_line(told)))
-    return Facts("xcontrast pairs", rows, [])
+    return Sheet("xcontrast pairs", rows, [])
 
 
 def _count_line(pairs: xr.Dataset, seasonal: bool) -> str:

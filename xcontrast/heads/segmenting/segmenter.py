@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,8 @@ from xcontrast.errors import ModelError, problem
 from xcontrast.folders import cached_folder, claim_folder, copy_folder, read_folder
 from xcontrast.legends import Legend
 from xcontrast.model import SensorCard
+from xcontrast.records import read_record
+from xcontrast.sheets import Sheet
 
 __all__ = ["FORMAT", "VERSION", "Segmenter", "SegmenterCard", "find_segmenter", "load_segmenter"]
 
@@ -51,14 +52,9 @@ class SegmenterCard:
     @classmethod
     def from_json(cls, card: dict[str, Any]) -> SegmenterCard:
         """Read the JSON form."""
-        known = {name: card[name] for name in cls.__dataclass_fields__}
-        sensors = {name: SensorCard(**_tuples(own)) for name, own in card["sensors"].items()}
-        legend = Legend(**_tuples(card["legend"]))
-        return cls(**{**known, "sensors": sensors, "legend": legend})
-
-
-def _tuples(record: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        legend = read_record(Legend, card["legend"])
+        sensors = {name: read_record(SensorCard, own) for name, own in card["sensors"].items()}
+        return read_record(cls, {**card, "sensors": sensors, "legend": legend})
 
 
 @dataclass(frozen=True)
@@ -109,20 +105,12 @@ class Segmenter:
         return load_segmenter(target)
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {name:<12} {value}" for name, value in self._rows())
-        return f"<xcontrast.Segmenter {self.digest}>\n{rows}"
+        return repr(self._sheet())
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self._rows()
-        )
-        return (
-            f"<div><b>xcontrast.Segmenter</b> <code>{self.digest}</code><table>{rows}</table></div>"
-        )
+        return self._sheet()._repr_html_()
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def _sheet(self) -> Sheet:
         card, told = self.card, self.card.training
         counts = ", ".join(f"{k} {v:,}" for k, v in told["n_pixels"].items())
         seen = {"both": "before, after, difference", "difference": "|after - before|"}
@@ -136,7 +124,8 @@ class Segmenter:
         ]
         if "val_iou" in told:
             rows.append(("mean IoU", f"{told['val_iou']:.3f} there, step {told['best_step']}"))
-        return [*rows, ("model", card.model_digest), ("folder", str(self.path))]
+        rows += [("model", card.model_digest), ("folder", str(self.path))]
+        return Sheet(f"xcontrast.Segmenter {self.digest}", rows)
 
 
 def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
