@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +43,8 @@ DATA = Path(os.environ.get("XCONTRAST_DATA", Path(__file__).parents[3] / "shared
 OPTIONS = xc.PretrainOptions(crop_size=64, progress=False, eval_every=100_000)
 STEPS = 600
 SENSORS = {"S1": ("s1",), "S2": ("s2",), "both": ("s1", "s2")}
-ENCODERS = ("multimodal", "moco_tp", "simclr", "moco", "random")
+TORCHGEO = "torchgeo-simclr"
+ENCODERS = ("multimodal", "simclr", "moco", "moco_tp", TORCHGEO, "random")
 """moco_tp: the two dates of a place are the positive pair, as in Seasonal Contrast's second
 baseline; its three spaces want three dates, and OMBRIA has two."""
 SEGMENTERS = (
@@ -108,15 +110,22 @@ def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
     path = folder / f"{method}-{STEPS}-{fold.number}"
     if path.is_dir():
         return xc.load_model(path)
+    like = encoder(fold, "random", folder) if method == TORCHGEO else None
     began = time.perf_counter()
     kind = "seasonal" if method == "moco_tp" else "cross-sensor"
     chips = xc.chips(xc.pairs(fold.cube.isel(location=fold.train), kind=kind), size=96)
     options = replace(OPTIONS, seed=fold.number)
     steps = 0 if method == "random" else STEPS
     name = "multimodal" if method == "random" else method
-    model = xc.pretrain(chips, method=name, max_steps=steps, batch_size=64, options=options)
+    if like is not None:
+        from benchmarks.torchgeo_simclr import pretrain
+
+        model = pretrain(chips, like, path, steps=STEPS, seed=fold.number)
+    else:
+        model = xc.pretrain(chips, method=name, max_steps=steps, batch_size=64, options=options)
+        model = model.save(path)
     print(f"{fold.number} {method}: pretrained in {time.perf_counter() - began:.0f} s", flush=True)
-    return model.save(path)
+    return model
 
 
 def run_frozen(fold: Fold, method: str, folder: Path, labels: str) -> None:
@@ -303,6 +312,9 @@ def run(folds: list[int], folder: Path) -> None:
         for fold in every:
             run_tuned(fold, method, way, inputs, folder)
     for method in ENCODERS:
+        if method == TORCHGEO and find_spec("torchgeo") is None:
+            print("torchgeo is missing: its rows are left out; pip install torchgeo")
+            continue
         for fold in every:
             run_frozen(fold, method, folder, "10 %")
     for fold in every:
