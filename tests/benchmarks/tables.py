@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import degradation, eurosat, floods, worldcover
+from benchmarks import degradation, eurosat, floods, reliability, worldcover
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BOARDS = {
@@ -22,6 +22,7 @@ BOARDS = {
     "floods, one sensor": partial(floods.table, "one sensor"),
     "floods, all labels": partial(floods.table, "all labels"),
     "floods, across sensors": partial(floods.table, "across sensors"),
+    "reliability": reliability.table,
     "eurosat": eurosat.table,
     "worldcover": worldcover.table,
     "degradation": degradation.table,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,8 @@ PEAK = 127
 NEW_BASELINE = 150
 """Days from the start from which Sentinel-2 products carry the offset of -1000."""
 TRUTH = "truth"
+MOST_THREADS = 8
+"""Each holds an image of all bands."""
 
 COVER = Legend(
     title="simulated land cover",
@@ -104,12 +107,17 @@ def simulate_archive(
     land = make_landscape(size, seed)
     level = _flood_level(land)
     shots = _schedule(cycle)
-    items: list[tuple[str, Item]] = []
-    for number, shot in enumerate(tqdm(shots, desc="simulating", disable=not progress)):
-        rng = np.random.default_rng((seed, 2, number))
+
+    def take(number: int) -> tuple[str, Item]:
+        shot, rng = shots[number], np.random.default_rng((seed, 2, number))
         weather = _weather(land, shot, level, cloud, seed)
         write = _write_radar if shot.sensor == "s1" else _write_optical
-        items.append(write(root, land, shot, weather, rng))
+        return write(root, land, shot, weather, rng)
+
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+        done = pool.map(take, range(len(shots)))
+        bar = tqdm(done, desc="simulating", total=len(shots), disable=not progress)
+        items = list(bar)
     _write_truth(root, land, level, shots, seed)
     return write_catalog(root, items)
 
