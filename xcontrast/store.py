@@ -16,6 +16,7 @@ import xarray as xr
 
 from xcontrast.conventions import drop_levels
 from xcontrast.errors import SourceError, problem
+from xcontrast.progress import track
 
 __all__ = ["make_storable", "write_zarr"]
 
@@ -125,9 +126,8 @@ def _bar(progress: bool) -> Iterator[None]:
         yield
         return
     from dask.callbacks import Callback
-    from tqdm.auto import tqdm
 
-    bar = tqdm(desc="writing", unit="task")
+    bar = track(what="writing", unit="task")
 
     def start(_dsk: Any, state: Any) -> None:
         bar.reset(total=len(state["ready"]) + len(state["waiting"]))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from tqdm.auto import tqdm
 
 from xcontrast.cubes.archive import NOTE, write_catalog, write_cog, write_item
 from xcontrast.cubes.landscape import COVERS, Landscape, flooded_at, make_landscape
@@ -24,6 +23,7 @@ from xcontrast.cubes.physics import OPTICAL_BANDS, Weather, see_optical, see_rad
 from xcontrast.errors import DataError, SourceError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.legends import FLOOD, Legend
+from xcontrast.progress import track
 
 if TYPE_CHECKING:
     from pystac import Item
@@ -116,7 +116,7 @@ def simulate_archive(
 
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         done = pool.map(take, range(len(shots)))
-        bar = tqdm(done, desc="simulating", total=len(shots), disable=not progress)
+        bar = track(done, what="simulating", total=len(shots), on=progress)
         items = list(bar)
     _write_truth(root, land, level, shots, seed)
     return write_catalog(root, items)

@@ -17,6 +17,7 @@ from xcontrast.evaluation.options import ProbeOptions
 from xcontrast.evaluation.results import Tally
 from xcontrast.evaluation.variants import Where
 from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.progress import track
 
 __all__ = ["judge"]
 
@@ -50,8 +51,6 @@ def judge(
     -------
     Tally
     """
-    from tqdm.auto import tqdm
-
     truth = material.truth
     numbers = number_categories(truth.values, legend)
     units = _find_units(truth, folds)
@@ -59,8 +58,8 @@ def judge(
         tuple(v.name for v in material.variants), fractions, folds.names, folds.fold,
         n_categories=len(legend.codes), n_bins=options.n_bins,
     )  # fmt: skip
-    with tqdm(
-        total=folds.n_folds * len(material.variants), desc="probe", disable=not options.progress
+    with track(
+        total=folds.n_folds * len(material.variants), what="probing", on=options.progress
     ) as bar:
         for k in range(folds.n_folds):
             train, test = folds.split(k)

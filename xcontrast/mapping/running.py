@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xcontrast.cubes.reports import watch_reads
+from xcontrast.progress import track
 from xcontrast.regions import Region, RegionStore
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ def run_tiles(order: Order, *, client: Client | None, progress: bool) -> MapRepo
     -------
     MapReport
     """
-    from tqdm.auto import tqdm
-
     begin = time.monotonic()
     store = order.store
     pending = store.pending()
@@ -90,9 +89,7 @@ def run_tiles(order: Order, *, client: Client | None, progress: bool) -> MapRepo
     failed: dict[str, str] = {}
     gaps: dict[str, str] = {}
     todo = pending
-    with tqdm(
-        total=len(store), initial=before, desc="mapping", unit="tile", disable=not progress
-    ) as bar:
+    with track(total=len(store), initial=before, what="mapping", unit="tile", on=progress) as bar:
         for _ in range(2):
             failed = {}
             for region, gap, reason in _make_all(order, todo, client):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xcontrast.model import Model
+from xcontrast.progress import track
 from xcontrast.protocols.encoders import load_encoder
 from xcontrast.protocols.options import ReproduceOptions
 
@@ -189,7 +190,6 @@ def _train(
     """Minimise a recipe's loss; an epoch is all whole batches, as published."""
     import torch
     from torch import nn
-    from tqdm.auto import trange
 
     kept = list(parameters)
     device = kept[0].device
@@ -204,8 +204,7 @@ def _train(
     falls = [n_steps * epoch // recipe.epochs for epoch in recipe.milestones]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, falls, gamma=0.1)
     generator = torch.Generator().manual_seed(seed)
-    # A bar only where a person looks on.
-    for step in trange(n_steps, desc=f"train the {recipe.trained}", disable=None, leave=False):
+    for step in track(range(n_steps), what=f"training the {recipe.trained}", leave=False):
         if step % per_epoch == 0:
             order = torch.randperm(len(targets), generator=generator)
         first = step % per_epoch * size

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
+from xcontrast.progress import track
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.reading import (
@@ -146,8 +146,8 @@ def gather(chips: Chips, slot: Indices, gathered: Gathered, *, progress: bool) -
     """
     scale: dict[str, float] = {}
     attrs: dict[str, Mapping[str, Any]] = {}
-    with tqdm(
-        total=chips.n_bytes, desc="gathering chips", unit="B", unit_scale=True, disable=not progress
+    with track(
+        total=chips.n_bytes, what="gathering chips", unit="B", unit_scale=True, on=progress
     ) as bar:
         for sensor in chips.sensors:
             if chips.pixels is None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from xcontrast.progress import track
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.gathering import check_memory
 from xcontrast.sampling.reading import (
@@ -155,7 +155,7 @@ def _read_images(chips: Chips, sensor: Sensor, progress: bool) -> _Stack:
         check_memory(2 * int(np.prod(shape)))
     images = np.empty(shape, np.int16)
     quiet = not progress or values.chunks is None
-    with tqdm(total=len(first), desc=f"reading {sensor.title}", disable=quiet) as bar:
+    with track(total=len(first), what=f"reading {sensor.title}", on=not quiet) as bar:
         for block in read_blocks(values, sensor, first, scale, groups):
             rows = slice(block.row, block.row + block.stored.shape[-3])
             own = images[block.group, :, rows]

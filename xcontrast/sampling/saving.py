@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
 
 from xcontrast.errors import SourceError, problem
+from xcontrast.progress import track
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.gathering import Gathered, coords_alone, gather
 from xcontrast.sampling.pixels import Pixels
@@ -204,7 +204,7 @@ def _write_pixels(store: Path, pixels: Pixels, progress: bool) -> None:
     chunk = facts["chunk"]
     n_bytes = sum(own.nbytes for own in pixels.arrays.values())
     with (
-        tqdm(total=n_bytes, desc="writing", unit="B", unit_scale=True, disable=not progress) as bar,
+        track(total=n_bytes, what="writing", unit="B", unit_scale=True, on=progress) as bar,
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", UserWarning)  # Zarr 3 has not settled gathered metadata.

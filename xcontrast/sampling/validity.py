@@ -8,9 +8,9 @@ from operator import and_
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from tqdm.auto import tqdm
 
 from xcontrast.errors import DataError, problem
+from xcontrast.progress import track
 from xcontrast.sampling.reading import group_pairs
 from xcontrast.sampling.windows import Indices, sum_table, window_sum
 from xcontrast.sensors import SENSORS, Sensor
@@ -68,7 +68,7 @@ def measure_valid(
     groups = group_pairs(seen, np.arange(n_pairs), seen.nbytes / max(n_pairs, 1))
     shares = np.empty((n_pairs, len(row)), np.float32)
     lazy = seen.chunks is not None
-    with tqdm(total=n_pairs, desc="reading validity", disable=not lazy, leave=False) as bar:
+    with track(total=n_pairs, what="reading validity", on=lazy, leave=False) as bar:
         for group in groups:
             for i, mask in enumerate(seen.isel(pair=group).values, start=group.start):
                 shares[i] = window_sum(sum_table(mask), row, col, size) / size**2

@@ -20,6 +20,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from xcontrast.nn.parallel import is_alone, share_batch_norm
 from xcontrast.nn.precision import choose_precision
+from xcontrast.progress import track
 from xcontrast.sampling.devices import find_rank
 from xcontrast.sampling.loader import Loader
 from xcontrast.training.checkpoints import Keeper
@@ -155,6 +156,10 @@ def _build_trainer(accelerator: str, max_steps: int, *, progress: bool) -> light
 
 class _Bar(TQDMProgressBar):  # type: ignore[misc]
     """Steps, not epochs: there is only one pass over the order."""
+
+    def init_train_tqdm(self) -> Any:
+        """Show it as everything else is shown."""
+        return track(what="pretraining")
 
     def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
         super().on_train_epoch_start(trainer)

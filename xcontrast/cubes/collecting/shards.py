@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm.auto import tqdm
 
 from xcontrast.cubes.collecting.gather import REASONS, Rejected, Sample, gather_sample
 from xcontrast.cubes.collecting.plan import CollectOptions, CollectPlan
@@ -20,6 +19,7 @@ from xcontrast.cubes.collecting.store import write_shard
 from xcontrast.cubes.locations import can_redraw, redraw
 from xcontrast.cubes.sources import Source, open_source
 from xcontrast.errors import DataError, SourceError, problem
+from xcontrast.progress import track
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -50,8 +50,8 @@ def gather_all(job: Job, pending: Sequence[int], length: int, client: Client | N
     shards = [(first, min(first + length, n)) for first in pending]
     begun = n - sum(last - first for first, last in shards)
     errors: list[Exception] = []
-    with tqdm(
-        total=n, initial=begun, desc="collecting", unit="place", disable=not job.options.progress
+    with track(
+        total=n, initial=begun, what="collecting", unit="place", on=job.options.progress
     ) as bar:
         results = _gather_on(client, job, shards) if client else _gather_here(job, shards, bar)
         for result in results:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from xcontrast.errors import TrainingError, problem
 from xcontrast.heads.segmenting.crops import Crops, Plot
@@ -20,6 +19,7 @@ from xcontrast.heads.segmenting.options import FinetuneOptions
 from xcontrast.heads.segmenting.steps import Plan, Stepper
 from xcontrast.nn.layers import LayerScaling
 from xcontrast.nn.segmentation import SegmentationNetwork
+from xcontrast.progress import track
 
 __all__ = ["Run", "train"]
 
@@ -102,7 +102,7 @@ def train(
     every = options.eval_every or max(APART, plan.max_steps // LOOKS)
     rows: list[dict[str, float]] = []
     best, step, interrupted, started = _Best(), 0, False, time.perf_counter()
-    bar = tqdm(range(1, plan.max_steps + 1), desc="fine-tuning", disable=not options.progress)
+    bar = track(range(1, plan.max_steps + 1), what="fine-tuning", on=options.progress)
     try:
         for step in bar:
             loss = stepper.step(plots, step)
