@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import board, tables
@@ -24,6 +25,25 @@ def test_counts_and_means_are_those_of_a_loop(rows: pd.DataFrame) -> None:
     low, high = board.interval(rows)
     assert low == pytest.approx(0.25)  # b twice
     assert high == pytest.approx(0.5)
+
+
+def test_pixels_are_counted_as_a_loop_counts_them() -> None:
+    rng = np.random.default_rng(0)
+    mapped, truth = rng.integers(0, 3, (2, 6, 5, 4))
+    truth[0, 0] = 255  # Not labelled.
+    mapped[1, 0] = 255  # Not mapped: missed, where there is a label.
+    groups = np.array(["a", "b", "a", "c", "b", "a"])
+    found = board.count_pixels(mapped, truth, groups, (0, 1, 2)).set_index(["group", "code"])
+    for group in "abc":
+        for code in (0, 1, 2):
+            counts = dict.fromkeys(board.COUNTS, 0)
+            for tile in np.flatnonzero(groups == group):
+                pairs = zip(mapped[tile].ravel(), truth[tile].ravel(), strict=True)
+                for said, so in pairs:
+                    counts["hit"] += said == so == code
+                    counts["false"] += said == code != so != 255
+                    counts["missed"] += so == code != said
+            assert found.loc[(group, code)].to_dict() == counts
 
 
 def test_an_interval_of_a_difference_from_itself_is_none(rows: pd.DataFrame) -> None:

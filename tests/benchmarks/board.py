@@ -42,8 +42,8 @@ def count_pixels(
 ) -> pd.DataFrame:
     """Count pixels hit, false and missed of each category: one row a group and category.
 
-    `mapped` and `truth` are ``(n, y, x)`` codes, `groups` ``(n,)``; what the truth has no code of
-    is left out.
+    `mapped` and `truth` are ``(n, y, x)`` codes, `groups` ``(n,)``. `codes` are all that the truth
+    may have, dry ground too: where it has none of them nothing is counted, nor false.
     """
     known = np.isin(truth, codes)
     rows = []

@@ -80,7 +80,8 @@ class Fold:
     def count(self, tiles: np.ndarray, found: np.ndarray) -> pd.DataFrame:
         """Count pixels of the flood: hit, false and missed, one row a scene."""
         scene = self.cube.scene.values[tiles]
-        return board.count_pixels(found.astype(int), self.truth.values[tiles], scene, (1,))
+        counts = board.count_pixels(found.astype(int), self.truth.values[tiles], scene, (0, 1))
+        return counts[counts.code == 1]
 
 
 def is_there(key: tuple[str, str, str, str], fold: int) -> bool:
