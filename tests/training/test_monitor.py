@@ -45,6 +45,7 @@ def test_spread_and_rank_of_known_clouds() -> None:
     g = torch.Generator().manual_seed(0)
     round_cloud = torch.randn(4000, 10, generator=g)
     assert feature_spread(round_cloud) == pytest.approx(1, abs=0.02)
+    assert np.isnan(feature_spread(round_cloud[:1]))
     assert effective_rank(round_cloud) == pytest.approx(10, abs=0.1)
     flat = round_cloud * torch.tensor([1.0, 1.0] + [0.0] * 8)
     assert effective_rank(flat) == pytest.approx(2, abs=0.05)

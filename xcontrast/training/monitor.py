@@ -6,6 +6,7 @@ whether the two sensors have found each other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -108,7 +109,10 @@ def feature_spread(z: Tensor) -> float:
     Returns
     -------
     float
+        NaN of a single one.
     """
+    if len(z) < 2:
+        return math.nan
     unit = F.normalize(z.float(), dim=1)
     return float(unit.std(0).mean() * unit.shape[1] ** 0.5)
 
