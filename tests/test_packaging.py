@@ -12,7 +12,12 @@ import xcontrast
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # The names that conda-forge spells otherwise.
-CONDA = {"torch": "pytorch", "dask[array]": "dask", "netCDF4": "netcdf4"}
+CONDA = {
+    "torch": "pytorch",
+    "dask[array]": "dask",
+    "netCDF4": "netcdf4",
+    "huggingface-hub": "huggingface_hub",
+}
 
 
 def split(requirement: str) -> tuple[str, str]:

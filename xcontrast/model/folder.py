@@ -12,6 +12,7 @@ import pandas as pd
 from xcontrast.errors import ModelError, problem
 from xcontrast.folders import claim_folder, copy_folder, publish_folder, read_folder, stage_folder
 from xcontrast.model.card import Card
+from xcontrast.model.exporting import export as export_model
 from xcontrast.sheets import Sheet
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Model:
         target = claim_folder(path)
         copy_folder(self.path, target)
         return load_model(target)
+
+    export = export_model
 
     def __repr__(self) -> str:
         return repr(self._sheet())
