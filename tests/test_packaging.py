@@ -31,7 +31,8 @@ def test_environment_has_the_names_and_bounds_of_pyproject():
     wanted = [*PROJECT["dependencies"], *extras["test"], *extras["docs"]]
     expected = dict(split(requirement) for requirement in wanted)
     expected |= {"python": PROJECT["requires-python"], "pip": ""}
-    found = [split(entry) for entry in environment["dependencies"]]
+    *conda, by_pip = environment["dependencies"]
+    found = [split(entry) for entry in (*conda, *by_pip["pip"])]
     assert len(found) == len(dict(found))
     assert dict(found) == expected
     assert environment["channels"] == ["conda-forge", "nodefaults"]

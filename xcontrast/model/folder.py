@@ -15,6 +15,7 @@ from xcontrast.model.card import Card
 from xcontrast.model.cards import card_markdown
 from xcontrast.model.exporting import export as export_model
 from xcontrast.model.hub import find_folder, push_to_hub
+from xcontrast.model.items import stac_item
 from xcontrast.sheets import Sheet
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Model:
 
     export = export_model
     card_markdown = card_markdown
+    stac_item = stac_item
     push_to_hub = push_to_hub
 
     def __repr__(self) -> str:

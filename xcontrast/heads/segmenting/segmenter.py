@@ -12,6 +12,7 @@ import pandas as pd
 from xcontrast.errors import ModelError, problem
 from xcontrast.folders import cached_folder, claim_folder, copy_folder, read_folder
 from xcontrast.heads.cards import segmenter_markdown
+from xcontrast.heads.segmenting.items import segmenter_item
 from xcontrast.legends import Legend
 from xcontrast.model import SensorCard
 from xcontrast.model.hub import find_folder, push_to_hub
@@ -107,6 +108,7 @@ class Segmenter:
         return load_segmenter(target)
 
     card_markdown = segmenter_markdown
+    stac_item = segmenter_item
     push_to_hub = push_to_hub
 
     def __repr__(self) -> str:
