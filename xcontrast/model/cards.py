@@ -160,7 +160,13 @@ def describe_sensors(sensors: Mapping[str, SensorCard]) -> list[str]:
 
 
 def open_call(sensors: Mapping[str, SensorCard]) -> str:
-    """Give the line that opens a cube with the bands of a card."""
+    """Give the line that opens a cube with the bands of a card.
+
+    Examples
+    --------
+    >>> open_call({})
+    'cube = xc.open_cube(bbox=(11.0, 44.2, 11.4, 44.5), datetime="2023-04/2023-06")'
+    """
     told = ["bbox=(11.0, 44.2, 11.4, 44.5)", 'datetime="2023-04/2023-06"']
     if len(sensors) == 1:
         told.append(f'sensors=("{next(iter(sensors))}",)')

@@ -127,6 +127,11 @@ def find_folder(path: str | os.PathLike[str]) -> Path:
     ModelError
         If the hub has no such repository or revision, cannot be reached, or the repository holds
         no folder of ours.
+
+    Examples
+    --------
+    >>> find_folder("./runs/po").as_posix()  # no id begins with a dot
+    'runs/po'
     """
     folder = Path(path)
     found = HUB_ID.fullmatch(path) if isinstance(path, str) else None
