@@ -12,7 +12,12 @@ import xcontrast
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # The names that conda-forge spells otherwise.
-CONDA = {"torch": "pytorch", "dask[array]": "dask", "netCDF4": "netcdf4"}
+CONDA = {
+    "torch": "pytorch",
+    "dask[array]": "dask",
+    "netCDF4": "netcdf4",
+    "huggingface-hub": "huggingface_hub",
+}
 
 
 def split(requirement: str) -> tuple[str, str]:
@@ -26,7 +31,8 @@ def test_environment_has_the_names_and_bounds_of_pyproject():
     wanted = [*PROJECT["dependencies"], *extras["test"], *extras["docs"]]
     expected = dict(split(requirement) for requirement in wanted)
     expected |= {"python": PROJECT["requires-python"], "pip": ""}
-    found = [split(entry) for entry in environment["dependencies"]]
+    *conda, by_pip = environment["dependencies"]
+    found = [split(entry) for entry in (*conda, *by_pip["pip"])]
     assert len(found) == len(dict(found))
     assert dict(found) == expected
     assert environment["channels"] == ["conda-forge", "nodefaults"]

@@ -48,6 +48,7 @@ from xcontrast.mapping.planning import plan_map as plan_map
 from xcontrast.model import Model as Model
 from xcontrast.model import import_weights as import_weights
 from xcontrast.model import load_model as load_model
+from xcontrast.model import read_export as read_export
 from xcontrast.model import share as share
 from xcontrast.nn.augmentation import Augmentation as Augmentation
 from xcontrast.plotting import plot as plot

@@ -151,6 +151,35 @@ def test_heads_survive_the_disk(kind: str, tmp_path: Path) -> None:
         xc.load_head(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: _cut(f / "weights.safetensors"), "weights that do not match their checksum"),
+        (lambda f: _cut(f / "card.json"), "format 'xcontrast-head'"),
+        (lambda f: (f / "weights.safetensors").unlink(), "a folder with weights"),
+        (lambda f: _edit(f, format="xcontrast-model"), "format 'xcontrast-head'"),
+        (lambda f: _edit(f, format_version=2), "format version 1 or older.*upgrade"),
+        (lambda f: _edit(f, temperature=3.0), "a card that does not match its digest"),
+    ],
+)
+def test_damaged_heads_are_refused(damage, message: str, tmp_path: Path) -> None:
+    emb, truth = embedding()
+    folder = tmp_path / "head"
+    emb.contrast.fit(truth, legend=LAND).save(folder)
+    damage(folder)
+    with pytest.raises(ModelError, match=message):
+        xc.load_head(folder)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _edit(folder: Path, **facts: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, **facts}))
+
+
 def test_labels_need_one_time_or_none() -> None:
     emb, truth = embedding()
     series = xr.concat([emb, emb], "s1_time").assign_attrs(emb.attrs)

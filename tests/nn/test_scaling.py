@@ -68,3 +68,15 @@ def test_filters_know_which_bands_are_colours() -> None:
     assert torch.allclose(radar.sum(1), filters.sum(1), atol=1e-5)
     with pytest.raises(ModelError, match=r"over 4 channels; received a of 3 channels"):
         find_first_layer({"a": filters}, 4)
+
+
+@pytest.mark.parametrize("curve", ["none", "clip", "sigmoid"])
+def test_what_was_scaled_is_scaled_back(curve) -> None:
+    low, high = ((), ()) if curve == "none" else ((0.1, 0.2), (1.5, 2.0))
+    scaling = Scaling((0.4, 0.5), (0.2, 0.3), curve=curve, low=low, high=high)
+    values = torch.rand(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    # Where no curve is flat: reflectance up to .07, of which the logarithm is within the range.
+    values = values * 0.05 + 0.01 if curve == "sigmoid" else values + 0.3
+    scaled = scaling(values, torch.ones(2, 1, 4, 4))
+    torch.testing.assert_close(scaling.undo(scaled), values, rtol=1e-4, atol=1e-5)
+    assert (scaling.undo(torch.full((1, 2, 1, 1), 99.0)) > 0.05).all()

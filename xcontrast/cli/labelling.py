@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xcontrast.cli.app import app, tell
-from xcontrast.cli.options import Json, LegendOf, open_store, read_labels, read_legend
+from xcontrast.cli.options import HeadFolder, Json, LegendOf, open_store, read_labels, read_legend
 from xcontrast.cli.records import load_any_head
 from xcontrast.errors import DataError, problem
 
@@ -57,7 +57,7 @@ def predict(
     store: Annotated[
         Path, typer.Argument(help="Store that embed wrote, or of a cube, for a segmenter.")
     ],
-    head: Annotated[Path, typer.Option(help="Folder of the head, or of a segmenter.")],
+    head: HeadFolder,
     out: Annotated[Path, typer.Option(help="A store (.zarr), or a GeoTIFF of labels (.tif).")],
     event: Event = None,
     sensor: Annotated[str | None, typer.Option(help="Take this one alone: s1 or s2.")] = None,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Area",
     "Box",
+    "HeadFolder",
     "Json",
     "LegendOf",
     "Period",
@@ -43,6 +44,9 @@ Scheduler = Annotated[
     str | None, typer.Option(help="Of a dask cluster, such as tcp://host:8786; else this machine.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+HeadFolder = Annotated[
+    str, typer.Option(help="Folder of the head or of a segmenter, or its id on the hub.")
+]
 LegendOf = Annotated[
     str,
     typer.Option(

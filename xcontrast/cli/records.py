@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["load_any", "load_any_head"]
 
 
-def load_any_head(folder: Path) -> Head | Segmenter:
-    """Load a head or a segmenter, whichever it is.
+def load_any_head(place: str) -> Head | Segmenter:
+    """Load a head or a segmenter, whichever it is, of a folder or the hub.
 
     Raises
     ------
@@ -27,7 +27,9 @@ def load_any_head(folder: Path) -> Head | Segmenter:
     from xcontrast.folders import form_of
     from xcontrast.heads.head import load_head
     from xcontrast.heads.segmenting.segmenter import FORMAT, load_segmenter
+    from xcontrast.model.hub import find_folder
 
+    folder = find_folder(place)
     return load_segmenter(folder) if form_of(folder) == FORMAT else load_head(folder)
 
 

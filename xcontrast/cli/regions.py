@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xcontrast.cli.app import app, tell
-from xcontrast.cli.options import Box, Json, Period, Scheduler, SourceOf, connect, read_box
+from xcontrast.cli.options import (
+    Box,
+    HeadFolder,
+    Json,
+    Period,
+    Scheduler,
+    SourceOf,
+    connect,
+    read_box,
+)
 from xcontrast.cli.records import load_any_head
 
 if TYPE_CHECKING:
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["embed", "make_map"]
 
-ModelFolder = Annotated[Path, typer.Option(help="Folder of the model.")]
+ModelFolder = Annotated[str, typer.Option(help="Folder of the model, or its id on the hub.")]
 Store = Annotated[Path, typer.Option(help="Zarr store, new or begun with the same plan.")]
 SensorOf = Annotated[str | None, typer.Option(help="s1 or s2, where the model has both.")]
 Stride = Annotated[int | None, typer.Option(help="Pixels a cell; by default 4.")]
@@ -65,10 +74,10 @@ def embed(
 def make_map(
     bbox: Box,
     datetime: Period,
-    head: Annotated[Path, typer.Option(help="Folder of the head, or of a segmenter.")],
+    head: HeadFolder,
     store: Store,
     model: Annotated[
-        Path | None, typer.Option(help="Folder of the model; a segmenter needs none.")
+        str | None, typer.Option(help="Folder or hub id; a segmenter needs no model.")
     ] = None,
     event: Annotated[
         str | None, typer.Option(help="Date of the event, for a head on before and after.")

@@ -81,7 +81,7 @@ def pretrain(
 @app.command()
 def finetune(
     labels: Annotated[Path, typer.Option(help="GeoTIFF, store or vectors of labels.")],
-    model: Annotated[Path, typer.Option(help="Folder of the model to begin from.")],
+    model: Annotated[str, typer.Option(help="Folder or hub id of the model to begin from.")],
     legend: LegendOf,
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     data: Data = None,

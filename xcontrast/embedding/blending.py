@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from xcontrast.model.card import WINDOW
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["OVERLAP", "STEP", "blend_windows", "halo_of_windows"]
 
-STEP = 256
-"""Pixels between windows."""
 OVERLAP = 128
 """Pixels that two neighbouring windows share."""
+STEP = WINDOW - OVERLAP
+"""Pixels between windows."""
 AT_ONCE = 8
 """Windows that are encoded in one batch."""
 

@@ -10,13 +10,14 @@ import xarray as xr
 
 from xcontrast.blocks import map_blocks_with_halo
 from xcontrast.embedding.blending import OVERLAP, STEP, halo_of_windows
-from xcontrast.embedding.inputs import check_model, check_stride, select_bands, sensor_of
+from xcontrast.embedding.inputs import select_bands, sensor_of
 from xcontrast.embedding.kernel import EmbedKernel, count_valid
 from xcontrast.embedding.points import find_cells, plan_windows, take_cells
 from xcontrast.embedding.pooling import PoolKernel, pool_images
 from xcontrast.errors import DataError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.model import Model
+from xcontrast.model.checks import check_model, check_stride
 from xcontrast.sensors import SENSORS, Sensor
 
 if TYPE_CHECKING:

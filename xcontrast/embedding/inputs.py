@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xcontrast.errors import DataError, ModelError, problem
-from xcontrast.model import Model, SensorCard
+from xcontrast.errors import DataError, problem
+from xcontrast.model import SensorCard
 from xcontrast.sensors import SENSORS, Sensor
 
-__all__ = ["check_model", "check_stride", "select_bands", "sensor_of"]
+__all__ = ["select_bands", "sensor_of"]
 
 
 def sensor_of(array: xr.DataArray) -> Sensor:
@@ -23,40 +23,6 @@ def sensor_of(array: xr.DataArray) -> Sensor:
             do="make the cube with xc.as_cube and take its 's1' or 's2'",
         )
     )
-
-
-def check_model(model: Model, sensor: Sensor, space: str) -> None:
-    """Refuse a sensor or space that a model lacks."""
-    if sensor.name not in model.sensors:
-        raise ModelError(
-            problem(
-                expected=f"a model with an encoder for {sensor.title}",
-                received=f"one for {', '.join(model.sensors)}",
-                do="embed only the sensor that it has, or pretrain on both",
-            )
-        )
-    if space not in model.card.spaces:
-        raise ModelError(
-            problem(
-                expected=f"a space of this model: {', '.join(model.card.spaces)}",
-                received=repr(space),
-                do="leave `space` out for the sensor's own features",
-            )
-        )
-
-
-def check_stride(stride: int | None, deepest: int) -> int:
-    """Give the stride, 4 px by default; it is a power of two, up to the deepest level's."""
-    step = min(4, deepest) if stride is None else stride
-    if step < 1 or step > deepest or step & (step - 1):
-        raise DataError(
-            problem(
-                expected=f"a stride that is a power of two, 1 to {deepest} px",
-                received=str(stride),
-                do="leave it out for 4 px, or use 1 for every pixel",
-            )
-        )
-    return step
 
 
 def select_bands(array: xr.DataArray, card: SensorCard, sensor: Sensor) -> xr.DataArray:

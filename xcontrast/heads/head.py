@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from xcontrast.errors import ModelError, problem
 from xcontrast.folders import claim_folder, publish_folder, read_folder, stage_folder
+from xcontrast.heads.cards import head_markdown
 from xcontrast.heads.classifiers import (
     BoostingClassifier,
     Classifier,
@@ -23,6 +23,7 @@ from xcontrast.heads.classifiers import (
 from xcontrast.heads.classifiers.calibration import soften
 from xcontrast.heads.classifiers.classifier import Floats
 from xcontrast.legends import Legend
+from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.records import read_record
 from xcontrast.sheets import Sheet
 
@@ -105,6 +106,9 @@ class Head:
         )
         return load_head(target)
 
+    card_markdown = head_markdown
+    push_to_hub = push_to_hub
+
     def __repr__(self) -> str:
         return repr(self._sheet())
 
@@ -132,7 +136,7 @@ def load_head(path: str | os.PathLike[str]) -> Head:
     Parameters
     ----------
     path : path
-        Written by :meth:`Head.save`.
+        Written by :meth:`Head.save`; or a hub id, as :func:`load_model` takes it.
 
     Returns
     -------
@@ -141,11 +145,12 @@ def load_head(path: str | os.PathLike[str]) -> Head:
     Raises
     ------
     ModelError
-        If it is no head folder, is of a newer format, or was damaged or changed.
+        If it is no head folder, is of a newer format, or was damaged or changed; or if the hub
+        has no such repository, or cannot be reached.
     """
     from safetensors.numpy import load_file
 
-    folder = Path(path)
+    folder = find_folder(path)
     card = read_folder(folder, form=FORMAT, version=VERSION)
     if card["kind"] not in KINDS:
         raise ModelError(

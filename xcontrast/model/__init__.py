@@ -7,6 +7,7 @@ right: bands in order, units, scaling, geometry. Nothing is pickled.
 from __future__ import annotations
 
 from xcontrast.model.card import Card, ProjectorCard, SensorCard
+from xcontrast.model.files import read_export
 from xcontrast.model.folder import Model, load_model, write_model
 from xcontrast.model.importing import import_weights
 from xcontrast.model.network import Network, build_encoder, load_network
@@ -22,6 +23,7 @@ __all__ = [
     "import_weights",
     "load_model",
     "load_network",
+    "read_export",
     "share",
     "write_model",
 ]

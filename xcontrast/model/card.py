@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from xcontrast.nn.levels import Level
     from xcontrast.nn.scaling import Scaling
 
-__all__ = ["Card", "ProjectorCard", "SensorCard"]
+__all__ = ["WINDOW", "Card", "ProjectorCard", "SensorCard"]
+
+WINDOW = 384
+"""Pixels a side of what a network that sees the whole image is given at once."""
 
 
 @dataclass(frozen=True, kw_only=True)

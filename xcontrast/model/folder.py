@@ -12,6 +12,10 @@ import pandas as pd
 from xcontrast.errors import ModelError, problem
 from xcontrast.folders import claim_folder, copy_folder, publish_folder, read_folder, stage_folder
 from xcontrast.model.card import Card
+from xcontrast.model.cards import card_markdown
+from xcontrast.model.exporting import export as export_model
+from xcontrast.model.hub import find_folder, push_to_hub
+from xcontrast.model.items import stac_item
 from xcontrast.sheets import Sheet
 
 if TYPE_CHECKING:
@@ -64,6 +68,11 @@ class Model:
         target = claim_folder(path)
         copy_folder(self.path, target)
         return load_model(target)
+
+    export = export_model
+    card_markdown = card_markdown
+    stac_item = stac_item
+    push_to_hub = push_to_hub
 
     def __repr__(self) -> str:
         return repr(self._sheet())
@@ -135,7 +144,9 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     Parameters
     ----------
     path : path
-        A folder written by :func:`pretrain` or :meth:`Model.save`.
+        A folder written by :func:`pretrain` or :meth:`Model.save`; or, where there is no such
+        folder, a hub id, ``"name/repository"`` or ``"name/repository@revision"``: fetched once,
+        and kept in the hub's own cache.
 
     Returns
     -------
@@ -144,9 +155,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     ModelError
-        If it is not a model folder, is of a newer format, or was damaged or changed.
+        If it is not a model folder, is of a newer format, or was damaged or changed; or if the
+        hub has no such repository, or cannot be reached.
     """
-    folder = Path(path)
+    folder = find_folder(path)
     facts = read_folder(folder, form=FORMAT, version=VERSION)
     try:
         card = Card.from_json(facts)

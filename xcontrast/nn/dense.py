@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xcontrast.nn.levels import Level
 
-__all__ = ["dense_features", "halo_of", "sample_levels"]
+__all__ = ["dense_features", "halo_of", "join_levels", "sample_levels"]
 
 
 def halo_of(levels: tuple[Level, ...]) -> int | None:
@@ -77,11 +77,7 @@ def dense_features(
     result = maps[0].new_empty((len(maps[0]), *shape, n_features), dtype=torch.float32)
     first = 0
     for level_map, level in zip(maps, levels, strict=True):
-        step, offset = level.stride, level.offset
-        if step < stride:
-            factor = stride // step
-            level_map = F.avg_pool2d(level_map, factor)
-            offset, step = offset + step * (factor - 1) / 2, step * factor
+        level_map, step, offset = _pool(level_map, level, stride)
         cells = level_map.permute(0, 2, 3, 1).float()
         own = result[..., first : first + cells.shape[-1]]
         first += cells.shape[-1]
@@ -91,6 +87,58 @@ def dense_features(
         _spread(cells, rows, dim=1, position=low, ratio=step // stride)
         _spread(rows, own, dim=2, position=high, ratio=step // stride)
     return result.permute(0, 3, 1, 2)
+
+
+def join_levels(maps: list[Tensor], levels: tuple[Level, ...], *, stride: int) -> Tensor:
+    """Give :func:`dense_features` of whole images, by plain operations that other runtimes have.
+
+    Nothing is written in place and no number of cells is known when the graph is traced; the
+    sides of an image are multiples of the deepest stride.
+
+    Parameters
+    ----------
+    maps : list of Tensor (B, F_l, h_l, w_l)
+        What an encoder gave for an image.
+    levels : tuple of Level
+        Their geometry.
+    stride : int
+        Pixels a cell of the result.
+
+    Returns
+    -------
+    Tensor (B, F, H / stride, W / stride), float32
+    """
+    joined = []
+    for level_map, level in zip(maps, levels, strict=True):
+        pooled, step, offset = _pool(level_map, level, stride)
+        cells, position = pooled.float(), ((stride - 1) / 2 - offset) / step
+        for dim in (2, 3):
+            cells = _interleave(cells, dim=dim, position=position, ratio=step // stride)
+        joined.append(cells)
+    return torch.cat(joined, dim=1)
+
+
+def _pool(level_map: Tensor, level: Level, stride: int) -> tuple[Tensor, int, float]:
+    """Give a level's cells, none finer than the stride, with their own stride and offset."""
+    step, offset = level.stride, level.offset
+    if step >= stride:
+        return level_map, step, offset
+    factor = stride // step
+    return F.avg_pool2d(level_map, factor), stride, offset + step * (factor - 1) / 2
+
+
+def _interleave(cells: Tensor, *, dim: int, position: float, ratio: int) -> Tensor:
+    """Interpolate as :func:`_spread` does, to exactly `ratio` times as many cells."""
+    places = [position + phase / ratio for phase in range(ratio)]
+    before, after = max(0, -math.floor(places[0])), max(0, math.floor(places[-1]) + 1)
+    n, none, margin = cells.shape[dim], (0, 0), (before, after)
+    cells = F.pad(cells, margin + none if dim == 3 else none + margin, mode="replicate")
+    phases = []
+    for at in places:
+        low = math.floor(at)
+        below, above = (cells.narrow(dim, k + before, n) for k in (low, low + 1))
+        phases.append(torch.lerp(below, above, at - low))
+    return torch.stack(phases, dim + 1).flatten(dim, dim + 1)
 
 
 def _spread(cells: Tensor, result: Tensor, *, dim: int, position: float, ratio: int) -> None:

@@ -149,6 +149,8 @@ def _try_out(name: str, in_channels: int) -> tuple[dict[str, bool], list[int]]:
 def is_whole(valid: Tensor) -> bool:
     """Say whether all is valid, where it costs nothing to know: a GPU would have to be waited for.
 
+    Nor is it known when a graph is traced.
+
     Parameters
     ----------
     valid : Tensor, float
@@ -157,9 +159,10 @@ def is_whole(valid: Tensor) -> bool:
     Returns
     -------
     bool
-        Never True on a GPU.
+        Never True on a GPU or in a graph.
     """
-    return valid.device.type == "cpu" and bool(valid.amin() > 0.999)
+    known = valid.device.type == "cpu" and not torch.compiler.is_compiling()
+    return known and bool(valid.amin() > 0.999)
 
 
 def pool_levels(levels: list[Tensor], valid: Tensor) -> Tensor:

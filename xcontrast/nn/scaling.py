@@ -67,6 +67,19 @@ class Scaling(nn.Module):
         scaled = torch.addcmul(-self.mean / self.std, values, 1 / self.std)
         return scaled.mul_(valid) if not is_whole(valid) else scaled
 
+    def undo(self, scaled: Tensor) -> Tensor:
+        """Give values in the sensor's units that scale to these: (B, C, H, W).
+
+        What no value scales to becomes the nearest that one does.
+        """
+        values = scaled * self.std + self.mean
+        if self.curve == "none":
+            return values
+        if self.curve == "clip":
+            return values.clamp(0, 1) * (self.high - self.low) + self.low
+        share = (torch.logit(values, eps=1e-3) + 1) / 5
+        return torch.expm1(share * (self.high - self.low) + self.low).clamp(min=0) / 50
+
     def to_unit(self, scaled: Tensor) -> Tensor:
         """Give what colour jitter works on, about 0 to 1: the mean is .5 and two std are 0 and 1.
 

@@ -137,6 +137,23 @@ def _pixel_size(pairs: xr.Dataset, default: float) -> float:
     return step if step > 0.1 else default  # Degrees: keep the sensor's own.
 
 
+def _find_bbox(pairs: xr.Dataset) -> list[float] | None:
+    """Give west, south, east and north in degrees: of the scene, or of the places' centres."""
+    if {"lon", "lat"} <= set(pairs.coords):
+        lon, lat = (np.asarray(pairs[name].values, "float64") for name in ("lon", "lat"))
+        bounds = [lon.min(), lat.min(), lon.max(), lat.max()]
+    elif "spatial_ref" in pairs.coords:
+        import odc.geo.xr  # noqa: F401
+
+        geobox = pairs.odc.geobox
+        if geobox is None or geobox.crs is None:
+            return None
+        bounds = list(geobox.geographic_extent.boundingbox)
+    else:
+        return None
+    return [round(float(bound), 5) for bound in bounds]
+
+
 def describe_training(
     windows: Chips,
     train_chips: Chips,
@@ -184,6 +201,7 @@ def describe_training(
         "n_held_out_chips": len(held_chips),
         "chip_size": windows.size,
         "dates": dates,
+        "bbox": _find_bbox(windows.pairs),
         "held_out": run.held_out,
         "seconds": round(run.seconds, 1),
         "device": run.device,

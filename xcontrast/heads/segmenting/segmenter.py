@@ -11,8 +11,11 @@ import pandas as pd
 
 from xcontrast.errors import ModelError, problem
 from xcontrast.folders import cached_folder, claim_folder, copy_folder, read_folder
+from xcontrast.heads.cards import segmenter_markdown
+from xcontrast.heads.segmenting.items import segmenter_item
 from xcontrast.legends import Legend
 from xcontrast.model import SensorCard
+from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.records import read_record
 from xcontrast.sheets import Sheet
 
@@ -104,6 +107,10 @@ class Segmenter:
         copy_folder(self.path, target)
         return load_segmenter(target)
 
+    card_markdown = segmenter_markdown
+    stac_item = segmenter_item
+    push_to_hub = push_to_hub
+
     def __repr__(self) -> str:
         return repr(self._sheet())
 
@@ -134,7 +141,8 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
     Parameters
     ----------
     path : path
-        Written by :func:`finetune` or :meth:`Segmenter.save`.
+        Written by :func:`finetune` or :meth:`Segmenter.save`; or a hub id, as :func:`load_model`
+        takes it.
 
     Returns
     -------
@@ -143,9 +151,10 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
     Raises
     ------
     ModelError
-        If it is no segmenter folder, is of a newer format, or was damaged or changed.
+        If it is no segmenter folder, is of a newer format, or was damaged or changed; or if the
+        hub has no such repository, or cannot be reached.
     """
-    folder = Path(path)
+    folder = find_folder(path)
     facts = read_folder(folder, form=FORMAT, version=VERSION)
     try:
         card = SegmenterCard.from_json(facts)
