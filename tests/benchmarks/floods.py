@@ -42,6 +42,7 @@ ROWS = Path(__file__).with_name("floods.csv")
 DATA = Path(os.environ.get("XCONTRAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 OPTIONS = xc.PretrainOptions(crop_size=64, progress=False, eval_every=100_000)
 STEPS = 600
+N_FOLDS = 5
 SENSORS = {"S1": ("s1",), "S2": ("s2",), "both": ("s1", "s2")}
 TORCHGEO = "torchgeo-simclr"
 ENCODERS = ("multimodal", "simclr", "moco", "moco_tp", TORCHGEO, "random")
@@ -66,7 +67,7 @@ class Fold:
 
     def __init__(self, cube: xr.Dataset, truth: xr.DataArray, number: int) -> None:
         scene = cube.scene.values
-        folds = GroupKFold(5, shuffle=True, random_state=0)
+        folds = GroupKFold(N_FOLDS, shuffle=True, random_state=0)
         train, test = list(folds.split(scene, groups=scene))[number]
         few = np.sort(np.random.default_rng(number).permutation(train)[: len(train) // 10])
         self.cube, self.truth, self.number = cube, truth, number
@@ -343,22 +344,33 @@ def table(part: Literal["few labels", "one sensor", "all labels", "across sensor
         "all labels": ~few,
         "across sensors": across,
     }[part]
-    columns = [*FIELDS, "folds", "IoU, mean of folds (min to max)", "IoU of all tiles, 95 %"]
-    columns += ["less pixels, 95 %", "mean of scenes", "above pixels in", "final scenes alone"]
+    columns = ["method", "IoU, mean of folds", "of all tiles, 95 %", "less pixels, 95 %"]
+    columns += ["mean of scenes", "above pixels in", "final scenes"]
     lines = []
     for key in every[chosen].itertuples(index=False, name=None):
         own = rows[(rows[FIELDS] == list(key)).all(axis=1)]
         each = [board.mean_iou(part) for _, part in own.groupby("fold")]
         low, high = board.interval(own)
-        cells = [*key, str(len(each))]
-        cells += [f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})"]
-        cells += [f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})"]
         less, above = _compare(own, rows, key)
         last = own[own.final]
-        cells += [less, f"{by_scene(own).mean():.3f}", above]
-        cells += [f"{board.mean_iou(last):.3f}" if len(last) else ""]
-        lines.append(cells)
+        lines.append(
+            [
+                _name(key, len(each)),
+                f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})",
+                f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})",
+                less,
+                f"{by_scene(own).mean():.3f}",
+                above,
+                f"{board.mean_iou(last):.3f}" if len(last) else "",
+            ]
+        )
     return board.as_table(columns, lines)
+
+
+def _name(key: tuple[str, ...], n_folds: int) -> str:
+    """Name a row: what was done, on which sensor if not on both, and on how many folds if few."""
+    parts = [key[0], *([] if key[1] == "-" else [key[1]]), *([] if key[2] == "both" else [key[2]])]
+    return ", ".join(parts) + ("" if n_folds == N_FOLDS else f" ({n_folds} folds)")
 
 
 def _compare(own: pd.DataFrame, rows: pd.DataFrame, key: tuple[str, ...]) -> tuple[str, str]:

@@ -28,8 +28,8 @@ BOARDS: dict[str, Callable[[], str]] = {
 def fill(page: str) -> str:
     """Put each table between its marks."""
     for name, table in BOARDS.items():
-        between = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        page, found = between.subn(lambda m, t=table: f"{m[1]}\n{t()}\n{m[2]}", page)  # type: ignore[misc]
+        between = re.compile(f"(<!-- {name} -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
+        page, found = between.subn(lambda m, t=table: f"{m[1]}\n{t()}\n\n{m[2]}", page)  # type: ignore[misc]
         if found != 1:
             raise ValueError(f"docs/benchmarks.md has {found} places for {name}, not 1")
     return page
