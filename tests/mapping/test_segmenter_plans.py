@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import xcontrast as xc
-from xcontrast.cli import _load_head
+from xcontrast.cli.records import load_any_head
 from xcontrast.errors import DataError, ModelError, SourceError
 from xcontrast.folders import cached_folder, holds
 
@@ -100,6 +100,6 @@ def test_what_cannot_be_planned(
 def test_the_command_line_tells_heads_from_segmenters(
     segmenter: xc.Segmenter, tmp_path: Path
 ) -> None:
-    assert _load_head(segmenter.path).digest == segmenter.digest
+    assert load_any_head(segmenter.path).digest == segmenter.digest
     with pytest.raises(ModelError, match="xcontrast-head"):
-        _load_head(tmp_path)
+        load_any_head(str(tmp_path))
