@@ -55,7 +55,7 @@ def test_facts_and_history_tell_what_was_done(scene: tuple, segmenter: xc.Segmen
     text = repr(segmenter)
     for part in ("flood: dry, flood", "before, after, difference", "test_resnet, unet", "vv, vh"):
         assert part in text
-    assert "<table>" in segmenter._repr_html_()
+    assert "<td" in segmenter._repr_html_()
 
 
 @pytest.mark.parametrize("part", ["none", "deepest", "all"])
