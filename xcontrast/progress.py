@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from operator import length_hint
 from typing import Any
 
-__all__ = ["Lines", "track"]
+__all__ = ["Lines", "is_on", "track"]
 
 SWITCH = "XCONTRAST_PROGRESS"
 """Environment variable: 0 shows none, whatever a call says."""
@@ -56,7 +56,7 @@ def track(
     # Imported only when something is shown: it costs a tenth of all of `import xcontrast`.
     from tqdm.auto import tqdm
 
-    off = not on or os.environ.get(SWITCH) == "0"
+    off = not is_on(on)
     in_notebook = any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)
     if off or in_notebook or sys.stderr.isatty():
         return tqdm(
@@ -64,6 +64,11 @@ def track(
             leave=leave, disable=off,
         )  # fmt: skip
     return Lines(iterable, what=what, total=total, initial=initial, leave=leave)
+
+
+def is_on(wanted: bool) -> bool:
+    """Say whether to show progress: if it is wanted, and the environment does not forbid it."""
+    return wanted and os.environ.get(SWITCH) != "0"
 
 
 class Lines:

@@ -39,7 +39,7 @@ def test_a_region_is_embedded_and_gone_on_with(
              f"--store={store}", f"--source={catalog}", "--sensor=s1", "--stride=16"]  # fmt: skip
     dry = _call(*words, "--dry-run")
     assert dry.exit_code == 0, dry.output[-2000:]
-    assert "<xcontrast.MapPlan>" in dry.stdout
+    assert "xcontrast.MapPlan" in dry.stdout
     assert not xr.open_zarr(store).attrs["xcontrast_complete"]
     done = _spawn(*words)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -48,7 +48,7 @@ def test_a_region_is_embedded_and_gone_on_with(
     assert found.attrs["xcontrast_complete"] is True
     assert found.s1.attrs["model_digest"] == model.digest
     assert np.isfinite(found.s1).mean() > 0.9
-    assert "done       0 tiles" in _call(*words).stdout
+    assert "  0 tiles" in _call(*words).stdout
 
 
 def test_a_flood_is_mapped(

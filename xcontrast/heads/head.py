@@ -25,7 +25,7 @@ from xcontrast.heads.classifiers.classifier import Floats
 from xcontrast.legends import Legend
 from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.records import read_record
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Described, Sheet
 
 __all__ = ["KINDS", "Head", "load_head"]
 
@@ -47,8 +47,8 @@ KINDS: dict[str, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class Head:
+@dataclass(frozen=True, repr=False)
+class Head(Described):
     """A classifier on frozen embeddings, and what it may be used on."""
 
     kind: str
@@ -108,12 +108,6 @@ class Head:
 
     card_markdown = head_markdown
     push_to_hub = push_to_hub
-
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
 
     def _sheet(self) -> Sheet:
         counts = ", ".join(f"{k} {v:,}" for k, v in self.facts["n_cells"].items())

@@ -18,6 +18,7 @@ from xcontrast.mapping.running import MapReport, Order, run_tiles
 from xcontrast.model import Model, share
 from xcontrast.regions import Region, RegionStore
 from xcontrast.sensors import SENSORS
+from xcontrast.sheets import Described, Sheet
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,8 +29,8 @@ STORED = 2
 """Bytes of a number in the archive."""
 
 
-@dataclass(frozen=True)
-class MapPlan:
+@dataclass(frozen=True, repr=False)
+class MapPlan(Described):
     """A map that can be made tile by tile, and gone on with."""
 
     lazy: xr.Dataset = field(repr=False)
@@ -151,19 +152,17 @@ class MapPlan:
             "seconds_to_encode": self.work * share / self.rate if self.rate else float("nan"),
         }
 
-    def __repr__(self) -> str:
+    def _sheet(self) -> Sheet:
         told = self.facts
-        cells = " x ".join(str(self.lazy.sizes[d]) for d in ("y", "x"))
-        times = [f"{n} {d}" for d, n in self.lazy.sizes.items() if str(d).endswith("time")]
-        rows = {
-            "store": self.store.path,
-            "holds": f"{', '.join(map(str, self.lazy.data_vars))}: {cells} cells"
-            + "".join(f", {t}" for t in times),
-            "tiles": f"{told['tiles']}, {told['pending']} not done",
-            "to read": f"{told['bytes_to_read'] / 1e9:.2f} GB, uncompressed, without halos",
-            "to write": f"{told['bytes_to_write'] / 1e9:.2f} GB, uncompressed",
-            "to encode": f"{told['seconds_to_encode'] / 60:.1f} min on this machine alone, reading "
-            "not counted" if self.rate else "not probed",
-        }  # fmt: skip
-        lines = "\n".join(f"  {name:<10} {value}" for name, value in rows.items())
-        return f"<xcontrast.MapPlan>\n{lines}"
+        sizes = [" x ".join(str(self.lazy.sizes[d]) for d in ("y", "x")) + " cells"]
+        sizes += [f"{n} {d}" for d, n in self.lazy.sizes.items() if str(d).endswith("time")]
+        minutes = f"{told['seconds_to_encode'] / 60:.1f} min on this machine alone"
+        facts = [
+            ("store", str(self.store.path)),
+            ("holds", f"{', '.join(map(str, self.lazy.data_vars))}: {', '.join(sizes)}"),
+            ("tiles", f"{told['tiles']}, {told['pending']} not done"),
+            ("to read", f"{told['bytes_to_read'] / 1e9:.2f} GB, uncompressed, without halos"),
+            ("to write", f"{told['bytes_to_write'] / 1e9:.2f} GB, uncompressed"),
+            ("to encode", f"{minutes}, reading not counted" if self.rate else "not probed"),
+        ]
+        return Sheet("xcontrast.MapPlan", facts)

@@ -13,6 +13,7 @@ import xarray as xr
 from xcontrast.cubes.reports import watch_reads
 from xcontrast.progress import track
 from xcontrast.regions import Region, RegionStore
+from xcontrast.sheets import Described, Sheet
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -34,8 +35,8 @@ class Order:
     """Whether a tile is done although files of it could not be read."""
 
 
-@dataclass(frozen=True)
-class MapReport:
+@dataclass(frozen=True, repr=False)
+class MapReport(Described):
     """What came of a run."""
 
     done: int
@@ -50,20 +51,21 @@ class MapReport:
     """Whether all tiles are done: none failed, and none has gaps unless they were accepted."""
     seconds: float
 
-    def __repr__(self) -> str:
-        lines = [
-            f"<xcontrast.MapReport: {'complete' if self.complete else 'not complete'}>",
-            f"  done       {self.done} tiles in {self.seconds:.1f} s, {self.before} before",
-            f"  failed     {len(self.failed)}",
+    def _sheet(self) -> Sheet:
+        facts = [
+            ("done", f"{self.done} tiles in {self.seconds:.1f} s, {self.before} before"),
+            ("failed", str(len(self.failed))),
             *_list_tiles(self.failed),
         ]
         if self.gaps:
-            lines += [f"  with gaps  {len(self.gaps)}", *_list_tiles(self.gaps)]
-        return "\n".join(lines)
+            facts += [("with gaps", str(len(self.gaps))), *_list_tiles(self.gaps)]
+        return Sheet(
+            f"xcontrast.MapReport: {'complete' if self.complete else 'not complete'}", facts
+        )
 
 
-def _list_tiles(reasons: dict[str, str]) -> list[str]:
-    return [f"    {name}: {reason}" for name, reason in list(reasons.items())[:20]]
+def _list_tiles(reasons: dict[str, str]) -> list[tuple[str, str]]:
+    return [("", f"{name}: {reason}") for name, reason in list(reasons.items())[:20]]
 
 
 def run_tiles(order: Order, *, client: Client | None, progress: bool) -> MapReport:

@@ -16,7 +16,7 @@ from xcontrast.model.cards import card_markdown
 from xcontrast.model.exporting import export as export_model
 from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.model.items import stac_item
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Described, Sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +27,8 @@ FORMAT = "xcontrast-model"
 VERSION = 2
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, repr=False)
+class Model(Described):
     """A model folder that has been checked; small, and safe to send to a worker."""
 
     path: Path
@@ -73,12 +73,6 @@ class Model:
     card_markdown = card_markdown
     stac_item = stac_item
     push_to_hub = push_to_hub
-
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
 
     def _sheet(self) -> Sheet:
         card = self.card

@@ -16,6 +16,7 @@ from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.splits import split_blocks, split_groups
 from xcontrast.sampling.windows import Indices
 from xcontrast.sensors import SENSORS, Sensor
+from xcontrast.sheets import Described, Sheet
 
 if TYPE_CHECKING:
     from xcontrast.sampling.loader import Loader
@@ -25,8 +26,8 @@ __all__ = ["Chips"]
 LAID = ("windows", "covered")
 
 
-@dataclass(frozen=True, eq=False)
-class Chips(Sequence[xr.Dataset]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Chips(Described, Sequence[xr.Dataset]):
     """Square windows of pairs, ``size`` pixels a side; indexing gives a Dataset.
 
     Made by :func:`xcontrast.chips`. One window cuts both sensors, so that the two views cannot be
@@ -72,20 +73,24 @@ class Chips(Sequence[xr.Dataset]):
     def __iter__(self) -> Iterator[xr.Dataset]:
         return (self[i] for i in range(len(self)))
 
-    def __repr__(self) -> str:
-        sensors = ", ".join(
-            f"{s.name} {s.title} {'/'.join(map(str, self.pairs[s.band].values))}"
-            for s in self.sensors
-        )
+    def _sheet(self) -> Sheet:
         rejected = [f"{n:,} {why}" for why, n in self.told.items() if why not in LAID and n]
-        return (
-            f"<xcontrast.Chips: {len(self)} of {self.size} x {self.size} px "
-            f"from {len(np.unique(self.pair))} pairs; {sensors}; "
-            f"valid {self.valid_fraction.mean():.0%}; {self.told['windows']:,} windows laid over "
-            f"{self.told['covered']:.1%} of the grid; rejected: {', '.join(rejected) or 'none'}; "
-            f"{self.n_bytes / 1e6:,.1f} MB as int16"
-            + (f" in {self.pixels.place}>" if self.pixels is not None else ">")
-        )
+        facts = [
+            ("chips", f"{len(self):,} of {self.size} x {self.size} px"),
+            ("pairs", f"{len(np.unique(self.pair)):,}"),
+            *((s.title, ", ".join(map(str, self.pairs[s.band].values))) for s in self.sensors),
+            ("valid", f"{self.valid_fraction.mean():.0%} of the pixels" if len(self) else ""),
+            (
+                "windows",
+                f"{self.told['windows']:,} laid over {self.told['covered']:.1%} of the grid",
+            ),
+            ("rejected", ", ".join(rejected) or "none"),
+            ("pixels", f"{self.n_bytes / 1e6:,.1f} MB as int16, {self._place()}"),
+        ]
+        return Sheet("xcontrast.Chips", facts)
+
+    def _place(self) -> str:
+        return "not read yet" if self.pixels is None else f"in {self.pixels.place}"
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:

@@ -20,6 +20,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from xcontrast.nn.parallel import is_alone, share_batch_norm
 from xcontrast.nn.precision import choose_precision
+from xcontrast.plotting.live import Curve
 from xcontrast.progress import track
 from xcontrast.sampling.devices import find_rank
 from xcontrast.sampling.loader import Loader
@@ -89,8 +90,10 @@ def train(
     accelerator = _choose_accelerator(options.device)
     precision = choose_precision(options.precision, "cuda" if accelerator == "gpu" else "cpu")
     first = find_rank()[0] == 0
-    keeper = Keeper(folder, options.checkpoint_seconds) if folder is not None and first else None
-    log = Log(folder if first else None, options.tensorboard if first else None)
+    home = folder if first else None
+    keeper = Keeper(home, options.checkpoint_seconds) if home is not None else None
+    curve = Curve(home, shown=options.progress) if first else None
+    log = Log(home, options.tensorboard if first else None, curve)
     _prepare(method, options, accelerator, max_steps)
     plan = Plan(max_steps, crop_size, bf16=precision == "bf16")
     task = Task(method, loader, held, plan, options, log, keeper)

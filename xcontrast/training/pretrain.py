@@ -15,6 +15,7 @@ import xarray as xr
 from xcontrast.errors import DataError, TrainingError, problem
 from xcontrast.folders import cache_root, claim_folder
 from xcontrast.model import Card, Model, load_model, write_model
+from xcontrast.plotting.live import CURVE
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.saving import partial_of
 from xcontrast.training.checkpoints import CHECKPOINT, RUN
@@ -115,7 +116,7 @@ def pretrain(
     Manas et al. (2021), Seasonal Contrast. Chen et al. (2020), SimCLR. He et al. (2020), MoCo.
     """
     options, encoder, batch_size = _choose_settings(method, encoder, batch_size, preset, options)
-    begun = (CHIPS, partial_of(Path(CHIPS)).name, *STOPPED)
+    begun = (CHIPS, partial_of(Path(CHIPS)).name, CURVE, f".{CURVE}.partial", *STOPPED)
     target = None if out is None else claim_folder(out, but=begun)
     windows = as_chips(obj, method, options)
     # What cannot be trained on is refused before anything is read.

@@ -135,6 +135,7 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
             spread = found["feature_std"] if found["n_val"] > 1 else None
             check_health(self.log_book.rows[-1]["loss"], spread, step)
             self.log("recall@1", found["recall_at_1"], prog_bar=True, batch_size=1)
+            self.log_book.draw()
         if self._keeper is not None and not self._pending:
             self._keeper.keep(self.trainer)
 

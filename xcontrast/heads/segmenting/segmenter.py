@@ -17,7 +17,7 @@ from xcontrast.legends import Legend
 from xcontrast.model import SensorCard
 from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.records import read_record
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Described, Sheet
 
 __all__ = ["FORMAT", "VERSION", "Segmenter", "SegmenterCard", "find_segmenter", "load_segmenter"]
 
@@ -60,8 +60,8 @@ class SegmenterCard:
         return read_record(cls, {**card, "sensors": sensors, "legend": legend})
 
 
-@dataclass(frozen=True)
-class Segmenter:
+@dataclass(frozen=True, repr=False)
+class Segmenter(Described):
     """Encoder and decoder fine-tuned together, as a checked folder; small, safe to send."""
 
     path: Path
@@ -110,12 +110,6 @@ class Segmenter:
     card_markdown = segmenter_markdown
     stac_item = segmenter_item
     push_to_hub = push_to_hub
-
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
 
     def _sheet(self) -> Sheet:
         card, told = self.card, self.card.training
