@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from operator import length_hint
 from typing import Any
@@ -54,7 +55,10 @@ def track(
         ``update``, ``set_postfix``, ``reset`` and ``close``.
     """
     # Imported only when something is shown: it costs a tenth of all of `import xcontrast`.
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        # Without ipywidgets a notebook's bar is one of text: nothing to warn of.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from tqdm.auto import tqdm
 
     off = not is_on(on)
     in_notebook = any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)

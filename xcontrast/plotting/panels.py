@@ -122,12 +122,14 @@ def one_time(da: xr.DataArray, time: Any, *, keep: tuple[str, ...]) -> tuple[xr.
         if timed and n > 1:
             words = f"{day(da[dim].values)} ({at + 1} of {n} dates)"
     if not words:
-        times = [
-            c.values
-            for c in da.coords.values()
+        times = {
+            str(name): c.values
+            for name, c in da.coords.items()
             if c.ndim == 0 and np.issubdtype(c.dtype, np.datetime64) and not np.isnat(c.values)
-        ]
-        words = day(times[0]) if times else ""
+        }
+        # One sensor of a pair bears the times of both: its own is meant.
+        sensor = next((n for n in ("s1", "s2") if f"{n}_band" in da.dims), da.attrs.get("sensor"))
+        words = day(times.get(f"{sensor}_time", next(iter(times.values())))) if times else ""
     return da.transpose(*keep), words
 
 
