@@ -27,7 +27,8 @@ def choose_point(truth: xr.DataArray, code: int) -> tuple[int, int]:
     """Give the row and column of a cover that lies farthest from any other."""
     from scipy.ndimage import distance_transform_edt
 
-    inside = distance_transform_edt(truth.values == code)
+    # What is beyond the edge is not known to be the same.
+    inside = distance_transform_edt(np.pad(truth.values == code, 1))[1:-1, 1:-1]
     row, col = np.unravel_index(int(inside.argmax()), inside.shape)
     return int(row), int(col)
 
@@ -52,14 +53,14 @@ def main() -> None:
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
     picture(axes[0], optical_rgba(image)[0], f"{SIDE / 1000:.1f} km at 10 m, simulated")
     emb.contrast.plot(ax=axes[1])
-    axes[1].set_title("embedding, 40 m cells, PCA", fontsize=9.5)
+    axes[1].set_title("embedding, 40 m cells, PCA", loc="left", fontsize=9.5)
     shown = axes[2].imshow(alike.squeeze(), cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
     axes[2].set_facecolor("#d9d9d9")
     axes[2].set_title("cosine with the marked cell", fontsize=9.5)
     axes[2].plot(col / 4, row / 4, "o", mfc="none", mec=ORANGE, ms=11, mew=2.2)
     figure.colorbar(shown, ax=axes[2], shrink=0.85)
     cover.contrast.plot(ax=axes[3])
-    axes[3].set_title("true cover", fontsize=9.5)
+    axes[3].set_title("true cover", loc="left", fontsize=9.5)
     axes[2].set(xticks=[], yticks=[])
     keep(figure, "embeddings")
     wood = (cover.values == names.index("broadleaf_forest"))[2::4, 2::4]
