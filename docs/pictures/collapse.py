@@ -45,7 +45,8 @@ def main() -> None:
     """Train and draw."""
     cube, _ = open_scene(640)
     chips = cube.contrast.pairs(tolerance="3D").contrast.chips(size=SIZE).load(progress=False)
-    figure, axes = plt.subplots(1, 4, figsize=(12.5, 3.2), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(7.8, 5.6), layout="constrained")
+    axes = axes.ravel()
     columns = {
         "loss": "contrastive loss (nats)",
         "feature_std": "feature_std, held out",

@@ -1,4 +1,4 @@
-"""Draw dual_encoder.png: the dual-encoder paper from two images to its loss.
+"""Draw dual_encoder.png, the paper from two images to its loss, and nt_xent.png, the loss.
 
 Made by `python docs/pictures/dual_encoder.py`.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from drawing import BLUE, GREY, ORANGE, arrow, blank, box, keep
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 N = 4
@@ -57,18 +58,28 @@ def draw_matrix(ax: Axes) -> None:
     ax.set_ylabel("anchor")
     ax.set_title(f"N = {N} pairs: x from S1, y from S2", fontsize=10)
     marks = [Patch(fc=color, ec=GREY, label=label) for label, color in KINDS]
-    ax.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, -0.08), fontsize=8.5,
-              frameon=False, ncols=2, handlelength=1.1, columnspacing=1)  # fmt: skip
+    ax.legend(handles=marks, loc="center left", bbox_to_anchor=(1.04, 0.5), frameon=False,
+              handlelength=1.1)  # fmt: skip
+
+
+def write_loss() -> Figure:
+    """Write the loss as a picture, for pages without a script that sets formulas."""
+    figure = plt.figure(figsize=(6.2, 0.85))
+    below = r"\sum_{k \neq i} e^{s(x_i, x_k) / \tau} + \sum_{k} e^{s(x_i, y_k) / \tau}"
+    formula = rf"$\ell_i(x, y) = -\log\ \frac{{e^{{s(x_i, y_i) / \tau}}}}{{{below}}}$"
+    figure.text(0.5, 0.5, formula, ha="center", va="center", fontsize=17)
+    return figure
 
 
 def main() -> None:
     """Draw it."""
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11, 3.9), width_ratios=[2.6, 1], layout="constrained"
+        2, 1, figsize=(8.4, 6.6), height_ratios=[1, 1.2], layout="constrained"
     )
     draw_networks(left)
     draw_matrix(right)
     keep(figure, "dual_encoder")
+    keep(write_loss(), "nt_xent")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def main() -> None:
         geometry=[Point(float(cover.x[col]), float(cover.y[row]))], crs=cover.rio.crs
     )
     alike = emb.contrast.similar(points).compute()
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(8, 7.6), layout="constrained")
+    axes = axes.ravel()
     picture(axes[0], optical_rgba(image)[0], f"{SIDE / 1000:.1f} km at 10 m, simulated")
     emb.contrast.plot(ax=axes[1])
     axes[1].set_title("embedding, 40 m cells, PCA", loc="left", fontsize=9.5)

@@ -35,7 +35,8 @@ def draw_pair(cube: xr.Dataset) -> Figure:
     chips = clearest.contrast.chips(size=SIDE, stride=16)
     chip = chips[int(chips.valid_fraction.argmax())].compute()
     boxes = crop_boxes(2, generator=torch.Generator().manual_seed(3))
-    figure, axes = plt.subplots(1, 4, figsize=(10.5, 3.1), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(6.4, 6.8), layout="constrained")
+    axes = axes.T.ravel()[[0, 1, 2, 3]]
     sides = ((radar_rgba(chip.s1)[0], "s1", BLUE), (optical_rgba(chip.s2)[0], "s2", ORANGE))
     for n, ((rgb, name, color), drawn) in enumerate(zip(sides, boxes, strict=True)):
         picture(axes[n], rgb, f"{name}, {when(chip[f'{name}_time'], '%Y-%m-%d %H:%M')}", color)
@@ -60,7 +61,7 @@ def draw_lag(cube: xr.Dataset, truth: xr.Dataset) -> Figure:
         cube.s1.sel(s1_time=moment, method="nearest")
         for moment in (s2.s2_time.values, peak + np.timedelta64(6, "h"))
     ]
-    figure, axes = plt.subplots(1, 3, figsize=(9.8, 3.7), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.3), layout="constrained")
     picture(axes[0], optical_rgba(s2.compute())[0], f"s2, {when(s2.s2_time)}", ORANGE)
     axes[0].set_xlabel(f"{cube.sizes['x'] / 100:.1f} km, simulated; grey: cloud")
     for ax, s1 in zip(axes[1:], passes, strict=True):

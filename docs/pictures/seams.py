@@ -68,7 +68,8 @@ def main() -> None:
     mean = cells.mean(0)
     axes = np.linalg.svd(cells - mean, full_matrices=False)[2][:3].T
     low, high = np.percentile((cells - mean) @ axes, (2, 98), axis=0)
-    figure, panels = plt.subplots(1, 4, figsize=(13, 3.5), layout="constrained")
+    figure, panels = plt.subplots(2, 2, figsize=(7.4, 7.2), layout="constrained")
+    panels = panels.ravel()[[0, 2, 3, 1]]
     picture(panels[0], optical_rgba(image)[0], f"Sentinel-2, {image.sizes['x']} px, simulated")
     titles = (f"tile by tile, seam score {scores[0]:.2f}", f"xcontrast, seam score {scores[1]:.3f}")
     for ax, embedding, title in zip(panels[1:], (naive, ours), titles, strict=False):

@@ -117,7 +117,7 @@ def make_views(cube: xr.Dataset) -> dict[str, np.ndarray]:
 def draw_spaces(cube: xr.Dataset) -> Figure:
     """Show dates, views, and which key is what in which space."""
     painted = make_views(cube)
-    figure = plt.figure(figsize=(10.5, 6.6), layout="constrained")
+    figure = plt.figure(figsize=(8.6, 6.4), layout="constrained")
     grid = figure.add_gridspec(3, 4, height_ratios=[1, 1, 1.25])
     for k, words in enumerate(("t0", "t1", "t2")):
         picture(figure.add_subplot(grid[0, k]), painted[f"t{k}"], f"date {words}")
@@ -157,7 +157,7 @@ def main() -> None:
     """Draw both."""
     cube, _ = open_scene()
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11.5, 3.9), width_ratios=[1, 1.25], layout="constrained"
+        2, 1, figsize=(7.8, 7.8), height_ratios=[1.15, 1], layout="constrained"
     )
     draw_places(left)
     draw_calendar(right)
