@@ -277,6 +277,13 @@ def test_training_shows_the_chance_line_and_the_last_figures(history):
     assert "effective rank 20.0" in title(right)
 
 
+def test_training_shows_a_run_that_failed(history):
+    broken = history.assign(alignment=np.nan, uniformity=np.nan, feature_std=np.nan)
+    figure = plot_training(broken)
+    assert title(figure.axes[2]) == "Held-out features were not finite"
+    assert "feature std" not in title(figure.axes[1])
+
+
 def test_training_without_validation_says_so(history):
     figure = plot_training(history[["step", "loss"]])
     assert "not measured" in title(figure.axes[1])

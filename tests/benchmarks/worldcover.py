@@ -72,11 +72,13 @@ def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
     path = folder / f"worldcover-{method}-{STEPS}-{fold.number}"
     if path.is_dir():
         return xc.load_model(path)
-    chips = xc.chips(fold.cube.isel(location=fold.train), size=96)
-    options = xc.PretrainOptions(crop_size=64, seed=fold.number, progress=False, eval_every=100_000)
+    options = xc.PretrainOptions(
+        chip_size=96, crop_size=64, seed=fold.number, progress=False, eval_every=100_000
+    )
     steps = 0 if method == "random" else STEPS
     name = "simclr" if method == "random" else method
-    model = xc.pretrain(chips, method=name, max_steps=steps, batch_size=64, options=options)
+    seen = fold.cube.isel(location=fold.train)
+    model = xc.pretrain(seen, method=name, max_steps=steps, batch_size=64, options=options)
     return model.save(path)
 
 

@@ -70,5 +70,5 @@ def test_pretraining_in_two_processes_gives_one_model(tmp_path: Path) -> None:
     assert list(model.history.step) == list(range(1, 13))
     assert model.card.training["n_devices"] == 2
     assert sorted(p.name for p in model.path.iterdir()) == [
-        "card.json", "chips.zarr", "history.csv", "weights.safetensors",
+        "card.json", "chips.zarr", "history.csv", "training.png", "weights.safetensors",
     ]  # fmt: skip

@@ -113,6 +113,9 @@ def _spread(ax: Axes, history: pd.DataFrame) -> None:
     known = history.dropna(subset=["alignment", "uniformity"])
     ax.set(xlabel="step")
     plain_axes(ax, grid="y")
+    if not len(known):
+        ax.set_title("Held-out features were not finite", loc="left", fontsize=9)
+        return
     for column, color, marker in (("alignment", BLUE, "o"), ("uniformity", ORANGE, "s")):
         label = f"{column}, last {known[column].iloc[-1]:.2f}"
         ax.plot(known["step"], known[column], marker=marker, ms=4, color=color, label=label)

@@ -45,6 +45,8 @@ class Log:
         self.rows: list[dict[str, Any]] = []
         self._curve = curve
         self._path = None if folder is None else folder / LOG
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)  # Of a run that failed, or rows to be taken up.
         self._writer = None if tensorboard is None else _open_tensorboard(tensorboard)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:

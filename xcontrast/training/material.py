@@ -9,9 +9,10 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.cutting import chips
+from xcontrast.sampling.images import take_images
 from xcontrast.sampling.pairing import pairs
 from xcontrast.sampling.saving import is_saved, load_chips
-from xcontrast.sensors import SENSORS, Sensor
+from xcontrast.sensors import SENSORS
 from xcontrast.training.options import PretrainOptions
 
 __all__ = ["CHIPS", "as_chips", "bring_near", "count_drawn"]
@@ -117,15 +118,9 @@ def _pair(cube: xr.Dataset, method: str, options: PretrainOptions) -> xr.Dataset
     if method in DATES:
         return pairs(cube, kind="seasonal")
     sensors = [sensor for sensor in SENSORS if sensor.name in cube]
-    if len(sensors) == 1 and sensors[0].time in cube[sensors[0].name].dims:
-        return _take_images(cube, sensors[0])
-    return pairs(cube, kind="cross-sensor" if len(sensors) > 1 else "seasonal")
-
-
-def _take_images(cube: xr.Dataset, sensor: Sensor) -> xr.Dataset:
-    """Take every date of a cube by itself: two views of one image need no partner."""
-    names = [name for name in (sensor.name, sensor.valid) if name in cube]
-    return cube[names].swap_dims({sensor.time: "pair"})
+    if len(sensors) == 1:
+        return take_images(cube, sensors[0])
+    return pairs(cube, kind="cross-sensor")
 
 
 def _count_dates(windows: Chips) -> int:

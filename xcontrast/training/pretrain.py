@@ -134,8 +134,8 @@ def pretrain(
         try:
             card, weights, history = _train(windows, method, encoder, steps, size, target, options)
         except TrainingError:
-            # A run that failed is over: the next one may be told otherwise.
-            _forget_run(target)
+            # A run that failed is over: the next one may be told otherwise. Its log tells why.
+            _forget_run(target, but=LOG)
             raise
     if target is None:
         target = Path(mkdtemp(dir=cache_root()))
@@ -183,9 +183,9 @@ def _fill_in(options: PretrainOptions, chip_size: int, n_chips: int, size: int) 
     return replace(options, crop_size=options.crop_size or _choose_crop(chip_size), queue=queue)
 
 
-def _forget_run(folder: Path | None) -> None:
-    if folder is not None:
-        for name in STOPPED:
+def _forget_run(folder: Path | None, *, but: str = "") -> None:
+    for name in STOPPED:
+        if folder is not None and name != but:
             (folder / name).unlink(missing_ok=True)
 
 
