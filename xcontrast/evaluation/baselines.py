@@ -31,6 +31,12 @@ def local_statistics(layers: xr.DataArray, *, size: int = 5) -> xr.DataArray:
     -------
     DataArray (…, 3 * feature, y, x), float32
         Of the valid pixels of a window; NaN where none is.
+
+    Examples
+    --------
+    >>> layers = cube.s1.isel(s1_time=0).rename(s1_band="feature")
+    >>> local_statistics(layers).shape
+    (6, 96, 96)
     """
     values = layers.transpose(..., "feature", "y", "x")
     mean, std = _window_np(values.values, size)
@@ -58,6 +64,12 @@ def cell_statistics(
     DataArray (…, feature, y, x), float32
         The mean of each cell's pixels, then, for each window, means and standard deviations at
         its pixels averaged over the cell; without coords of y and x.
+
+    Examples
+    --------
+    >>> layers = cube.s1.isel(s1_time=0).rename(s1_band="feature")
+    >>> cell_statistics(layers, stride=4, windows=(5,)).shape
+    (6, 24, 24)
     """
     found = xr.apply_ufunc(
         _cells_np,
@@ -141,6 +153,13 @@ def fit_pixels(layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, se
     References
     ----------
     Friedman (2001), through scikit-learn's histogram gradient boosting with its defaults.
+
+    Examples
+    --------
+    >>> layers = cube.s1.isel(s1_time=0).rename(s1_band="feature")
+    >>> boosted = fit_pixels(layers, labels, legend=xc.FLOOD)
+    >>> boosted.classes_
+    array([0, 1], dtype=uint8)
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -172,6 +191,13 @@ def predict_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.Da
     Dataset
         ``label (…, y, x)`` uint8, 255 where all layers are invalid, and ``probability (…,
         category, y, x)`` float32, NaN there.
+
+    Examples
+    --------
+    >>> layers = cube.s1.isel(s1_time=0).rename(s1_band="feature")
+    >>> boosted = fit_pixels(layers, labels, legend=xc.FLOOD)
+    >>> predict_pixels(boosted, layers, legend=xc.FLOOD).probability.shape
+    (2, 96, 96)
     """
     found = xr.apply_ufunc(
         _probability_np,
@@ -215,6 +241,13 @@ def map_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.DataAr
     -------
     DataArray (…, y, x), uint8
         The map; 255 where all layers are invalid.
+
+    Examples
+    --------
+    >>> layers = cube.s1.isel(s1_time=0).rename(s1_band="feature")
+    >>> boosted = fit_pixels(layers, labels, legend=xc.FLOOD)
+    >>> float((map_pixels(boosted, layers, legend=xc.FLOOD) == labels).mean()) > 0.9
+    True
     """
     label: xr.DataArray = predict_pixels(model, layers, legend=legend)["label"]
     return label

@@ -49,7 +49,19 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, repr=False)
 class Head(Described):
-    """A classifier on frozen embeddings, and what it may be used on."""
+    """A classifier on frozen embeddings, and what it may be used on.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, points, legend=xc.FLOOD, column="category")
+    >>> again = head.save(folder / "flood")
+    >>> again.digest == head.digest
+    True
+    >>> again.card_markdown().splitlines()[1]
+    'library_name: xcontrast'
+    >>> again.probability(np.zeros((2, head.facts["n_features"]), "float32")).shape
+    (2, 2)
+    """
 
     kind: str
     legend: Legend
@@ -141,6 +153,13 @@ def load_head(path: str | os.PathLike[str]) -> Head:
     ModelError
         If it is no head folder, is of a newer format, or was damaged or changed; or if the hub
         has no such repository, or cannot be reached.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, points, legend=xc.FLOOD, column="category")
+    >>> _ = head.save(folder / "flood")
+    >>> xc.load_head(folder / "flood").legend.names
+    ('dry', 'flood')
     """
     from safetensors.numpy import load_file
 

@@ -31,7 +31,23 @@ STORED = 2
 
 @dataclass(frozen=True, repr=False)
 class MapPlan(Described):
-    """A map that can be made tile by tile, and gone on with."""
+    """A map that can be made tile by tile, and gone on with.
+
+    Examples
+    --------
+    >>> plan = xc.plan_map(
+    ...     store=folder / "s1.zarr", model=model, cube=cube, sensor="s1", probe=False
+    ... )
+    >>> len(plan.pending()), plan.facts["tiles"]
+    (2, 2)
+    >>> _ = plan.run(progress=False)
+    >>> len(plan.pending()), dict(plan.open().sizes)
+    (0, {'s1_time': 2, 'feature': 512, 'y': 24, 'x': 24})
+    >>> plan.write_overviews(progress=False)
+    []
+    >>> plan.to_cog(folder / "s1.tif", time="2023-04-01").name
+    's1.tif'
+    """
 
     lazy: xr.Dataset = field(repr=False)
     """What is written."""

@@ -29,7 +29,21 @@ VERSION = 2
 
 @dataclass(frozen=True, repr=False)
 class Model(Described):
-    """A model folder that has been checked; small, and safe to send to a worker."""
+    """A model folder that has been checked; small, and safe to send to a worker.
+
+    Examples
+    --------
+    >>> model.sensors, model.card.encoder
+    (('s1', 's2'), 'resnet18')
+    >>> mine = model.save(folder / "mine")
+    >>> mine.digest == model.digest, sorted(f.name for f in mine.path.iterdir())
+    (True, ['card.json', 'weights.safetensors'])
+    >>> mine.card_markdown().splitlines()[1]
+    'library_name: xcontrast'
+    >>> item = mine.stac_item(bbox=(9.0, 45.1, 9.1, 45.2))
+    >>> item.properties["mlm:architecture"]
+    'resnet18'
+    """
 
     path: Path
     card: Card
@@ -151,6 +165,12 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     ModelError
         If it is not a model folder, is of a newer format, or was damaged or changed; or if the
         hub has no such repository, or cannot be reached.
+
+    Examples
+    --------
+    >>> _ = model.save(folder / "mine")
+    >>> xc.load_model(folder / "mine").sensors
+    ('s1', 's2')
     """
     folder = find_folder(path)
     facts = read_folder(folder, form=FORMAT, version=VERSION)

@@ -32,6 +32,13 @@ class Clicks:
     A left click labels a point with the category in hand, a right click removes the nearest one;
     the keys 1 to 9 take another category in hand; :meth:`add` labels points without a mouse.
     :attr:`labels` is what to fit on.
+
+    Examples
+    --------
+    >>> clicks = cube.s2.contrast.click(legend=xc.FLOOD)
+    >>> clicks.add("flood", [(float(cube.x[3]), float(cube.y[5]))])
+    >>> len(clicks), list(clicks.labels.columns)
+    (1, ['category', 'geometry', 'time'])
     """
 
     def __init__(self, ax: Axes, legend: Legend, *, crs: Any, time: pd.Timestamp | None) -> None:
@@ -161,6 +168,12 @@ def click(
     ------
     DataError
         If the array is not of a sensor, or has no CRS.
+
+    Examples
+    --------
+    >>> clicks = xc.click(cube.s2, legend=xc.FLOOD, time="2023-04-14")
+    >>> clicks.time.date().isoformat(), clicks.legend.names
+    ('2023-04-14', ('dry', 'flood'))
     """
     import odc.geo.xr  # noqa: F401  (registers .odc)
 

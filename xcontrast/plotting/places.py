@@ -42,6 +42,14 @@ def plot_places(collection: xr.Dataset, *, n: int = 4) -> Figure:
     ------
     DataError
         If there is no place or no date.
+
+    Examples
+    --------
+    >>> tiles = xr.concat([cube.isel(y=slice(0, 32), x=slice(0, 32))] * 2, "location")
+    >>> tiles = tiles.s2.drop_vars(["x", "y", "spatial_ref"])
+    >>> places = xc.as_cube(s2=tiles.rename(s2_time="date", s2_band="band"))
+    >>> len(plot_places(places, n=2).axes)
+    4
     """
     shown = [sensor for sensor in (S2, S1) if sensor.name in collection]
     sizes = collection.sizes

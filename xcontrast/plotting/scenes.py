@@ -46,6 +46,11 @@ def plot_pairs(pairs: xr.Dataset, *, n: int = 4, axes: Sequence[Axes] | None = N
     ------
     DataError
         If there are no pairs of both sensors, or too few axes.
+
+    Examples
+    --------
+    >>> len(plot_pairs(xc.pairs(cube), n=2).axes)
+    4
     """
     if not {"s1", "s2"} <= set(pairs) or not pairs.sizes.get("pair") or n < 1:
         raise DataError(
@@ -220,6 +225,11 @@ def plot_pca(
     ------
     DataError
         If there are fewer than three features or four valid cells.
+
+    Examples
+    --------
+    >>> plot_pca(emb.s1).get_aspect()
+    1.0
     """
     require_dims(embedding, ("feature", "y", "x"), "an embedding")
     one, when = one_time(embedding, time, keep=("feature", "y", "x"))

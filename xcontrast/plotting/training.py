@@ -42,6 +42,12 @@ def plot_training(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None) 
     ------
     DataError
         If there is no step, or the columns are not there.
+
+    Examples
+    --------
+    >>> history = pd.DataFrame({"step": [1, 2, 3], "loss": [4.1, 3.8, 3.5]})
+    >>> len(plot_training(history).axes)
+    2
     """
     if not {"step", "loss"} <= set(history) or not len(history):
         raise DataError(

@@ -32,6 +32,21 @@ class Chips(Described, Sequence[xr.Dataset]):
 
     Made by :func:`xcontrast.chips`. One window cuts both sensors, so that the two views cannot be
     misaligned.
+
+    Examples
+    --------
+    >>> chips = xc.chips(xc.pairs(cube), size=32)
+    >>> len(chips), dict(chips[0].sizes)
+    (18, {'s1_band': 2, 'y': 32, 'x': 32, 's2_band': 4})
+    >>> train, held = chips.split(fraction=0.3)
+    >>> len(train) + len(held), chips.take(np.array([3, 4])).row
+    (18, array([32, 32]))
+    >>> saved = chips.save(folder / "chips.zarr", progress=False)
+    >>> saved.units(xc.S1), len(saved.load(progress=False))
+    ('dB', 18)
+    >>> batch = next(iter(chips.loader(batch_size=8, progress=False)))
+    >>> batch["s1"].shape
+    torch.Size([8, 2, 32, 32])
     """
 
     pairs: xr.Dataset

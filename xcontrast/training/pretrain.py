@@ -114,6 +114,13 @@ def pretrain(
     ----------
     Jain, Wilson and Gulshan (2022), Multimodal contrastive learning for remote sensing tasks.
     Manas et al. (2021), Seasonal Contrast. Chen et al. (2020), SimCLR. He et al. (2020), MoCo.
+
+    Examples
+    --------
+    >>> options = xc.PretrainOptions(chip_size=32, crop_size=24, out_stride=8, progress=False)
+    >>> mine = xc.pretrain(cube, max_steps=1, batch_size=4, out=folder / "mine", options=options)
+    >>> mine.sensors, mine.card.method
+    (('s1', 's2'), 'multimodal')
     """
     options, encoder, batch_size = _choose_settings(method, encoder, batch_size, preset, options)
     begun = (CHIPS, partial_of(Path(CHIPS)).name, CURVE, f".{CURVE}.partial", *STOPPED)

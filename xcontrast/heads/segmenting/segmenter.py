@@ -62,7 +62,21 @@ class SegmenterCard:
 
 @dataclass(frozen=True, repr=False)
 class Segmenter(Described):
-    """Encoder and decoder fine-tuned together, as a checked folder; small, safe to send."""
+    """Encoder and decoder fine-tuned together, as a checked folder; small, safe to send.
+
+    Examples
+    --------
+    >>> options = xc.FinetuneOptions(crop_size=32, val_fraction=0, progress=False)
+    >>> one = cube.s1.isel(s1_time=[0])
+    >>> segmenter = xc.finetune(one, labels, model, legend=xc.FLOOD, max_steps=1, options=options)
+    >>> again = segmenter.save(folder / "flood")
+    >>> again.digest == segmenter.digest
+    True
+    >>> again.card_markdown().splitlines()[1]
+    'library_name: xcontrast'
+    >>> again.stac_item(bbox=(9.0, 45.1, 9.1, 45.2)).properties["mlm:tasks"]
+    ['semantic-segmentation']
+    """
 
     path: Path
     card: SegmenterCard
@@ -147,6 +161,15 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
     ModelError
         If it is no segmenter folder, is of a newer format, or was damaged or changed; or if the
         hub has no such repository, or cannot be reached.
+
+    Examples
+    --------
+    >>> options = xc.FinetuneOptions(crop_size=32, val_fraction=0, progress=False)
+    >>> one = cube.s1.isel(s1_time=[0])
+    >>> segmenter = xc.finetune(one, labels, model, legend=xc.FLOOD, max_steps=1, options=options)
+    >>> _ = segmenter.save(folder / "flood")
+    >>> xc.load_segmenter(folder / "flood").legend.names
+    ('dry', 'flood')
     """
     folder = find_folder(path)
     facts = read_folder(folder, form=FORMAT, version=VERSION)
