@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Sheet"]
+__all__ = ["Sheet", "say_bytes"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,18 @@ class Sheet:
             f'<div><strong>{html.escape(self.title)}</strong><table style="margin:.3em 0">'
             f"<tbody>{body}</tbody></table></div>"
         )
+
+
+def say_bytes(n_bytes: float) -> str:
+    """Say a size in decimal units.
+
+    Examples
+    --------
+    >>> say_bytes(3_276_800)
+    '3.28 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
