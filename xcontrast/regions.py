@@ -13,7 +13,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,10 @@ class RegionStore:
         lazily = {str(k) for k, v in lazy.variables.items() if v.chunks is not None}
         names = sorted(k for k in lazily if set(lazy[k].dims) & set(steps))
         return cls(target, sizes, dict(steps), tuple(names))
+
+    def absolute(self) -> RegionStore:
+        """Give the same store by its whole path, for processes that work in other folders."""
+        return replace(self, path=self.path.absolute())
 
     def __iter__(self) -> Iterator[Region]:
         """Give all regions, in the order of their indices."""

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Described", "Sheet"]
+__all__ = ["Described", "Sheet", "say_bytes"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,18 @@ class Described:
 
     def _repr_html_(self) -> str:
         return self._sheet()._repr_html_()
+
+
+def say_bytes(n_bytes: float) -> str:
+    """Say a size in decimal units.
+
+    Examples
+    --------
+    >>> say_bytes(3_276_800)
+    '3.28 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"

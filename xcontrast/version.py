@@ -1,3 +1,8 @@
-"""The version of the package."""
+"""The version of the package: that of its tag, as it was installed."""
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("xcontrast")
+except PackageNotFoundError:  # Files that were not installed.
+    __version__ = "0.0.0+unknown"

@@ -103,25 +103,59 @@ def test_a_network_has_all_cores_of_its_worker() -> None:
     assert alone == at_work
 
 
-@pytest.mark.slow
-def test_a_full_disk_and_tiles_that_always_fail_are_told_and_made_when_they_can_be(
-    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
-) -> None:
+def test_stopped_on_a_cluster_it_stops_there_too(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     from distributed import Client, LocalCluster
 
+    s1 = wide.s1.copy(data=wide.s1.data.map_blocks(children.take_time, meta=wide.s1.data._meta))
+    plan = xc.plan_map(
+        cube=s1.to_dataset(name="s1"), model=untrained, sensor="s1", store=tmp_path / "c.zarr",
+        probe=False,
+    )  # fmt: skip
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0"}
+    with LocalCluster(processes=False, **options) as cluster, Client(cluster) as client:
+        begun = cluster.scheduler.tasks
+
+        def press_stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("xcontrast.progress.Lines.update", press_stop)
+        # What is caught holds all that the run held, as a notebook holds the last error.
+        with pytest.raises(KeyboardInterrupt) as held:
+            plan.run(client)
+        deadline = time.monotonic() + 60
+        while any("make_tile" in str(key) for key in begun) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        left = len(plan.pending())
+        assert 20 <= left < 27
+        report = plan.run(client, progress=False)
+        assert held.type is KeyboardInterrupt
+    assert (report.done, report.before, report.complete) == (left, 27 - left, True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_tiles_that_always_fail_are_told_and_made_when_they_can_be(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from distributed import Client, LocalCluster
+
+    monkeypatch.chdir(tmp_path)
     broken = tmp_path / "broken"
     broken.touch()
     check = functools.partial(children.refuse_second_date, broken=str(broken))
     single = wide.s1.chunk(s1_time=1)
     s1 = single.copy(data=single.data.map_blocks(check, dtype="float32", meta=single.data._meta))
     plan = xc.plan_map(
-        cube=s1.to_dataset(name="s1"), model=untrained, sensor="s1", store=tmp_path / "c.zarr",
-        probe=False,
-    )  # fmt: skip
+        cube=s1.to_dataset(name="s1"), model=untrained, sensor="s1", store="c.zarr", probe=False
+    )
     second = {region.name for region in plan.store if region.name.startswith("1.")}
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
         xc.share(untrained, client)
+        client.run(os.chdir, "/")  # Workers may have been started in another folder.
         client.run(children.limit_files, 2000)
         full = plan.run(client, progress=False)
         assert len(full.failed) == len(plan.pending()) == 27

@@ -16,7 +16,7 @@ from xcontrast.cubes.radiometry import processing_baseline
 from xcontrast.cubes.sources import Box
 from xcontrast.cubes.zones import epsg_of
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Sheet, say_bytes
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -188,28 +188,21 @@ def _pairs_line(cube: xr.Dataset) -> str:
 
 
 def _size_line(cube: xr.Dataset, present: Sequence[Sensor], items: Mapping[str, Any]) -> str:
-    line = f"{_amount(sum(cube[s.name].nbytes for s in present))} in memory"
+    line = f"{say_bytes(sum(cube[s.name].nbytes for s in present))} in memory"
     if "source_bytes" in items:
-        line += f"; the whole cube reads at most {_amount(items['source_bytes'])}, less compressed"
+        most = say_bytes(items["source_bytes"])
+        line += f"; the whole cube reads at most {most}, less compressed"
     chunked = [cube[s.name] for s in present if cube[s.name].chunks is not None]
     if chunked:
         tasks = sum(len(values.data.dask) for values in chunked)
         sides = [max(own) for own in max(chunked, key=_chunk_size).chunks or ()]
-        size = _amount(4 * float(math.prod(sides)))
+        size = say_bytes(4 * float(math.prod(sides)))
         line += f"; {tasks:,} tasks, chunks up to {' × '.join(map(str, sides))} ({size})"
     return line
 
 
 def _chunk_size(values: xr.DataArray) -> int:
     return math.prod(max(own) for own in values.chunks or ())
-
-
-def _amount(n_bytes: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} TB"
 
 
 def _shares(items: Sequence[Item], area: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -18,7 +18,7 @@ from xcontrast.mapping.running import MapReport, Order, run_tiles
 from xcontrast.model import Model, share
 from xcontrast.regions import Region, RegionStore
 from xcontrast.sensors import SENSORS
-from xcontrast.sheets import Described, Sheet
+from xcontrast.sheets import Described, Sheet, say_bytes
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -97,7 +97,7 @@ class MapPlan(Described):
         """
         if client is not None:
             share(self.network, client)
-        order = Order(self.lazy, self.store, accept_gaps)
+        order = Order(self.lazy, self.store.absolute(), accept_gaps)
         return run_tiles(order, client=client, progress=progress)
 
     def open(self) -> xr.Dataset:
@@ -121,7 +121,7 @@ class MapPlan(Described):
             ``xr.open_zarr(store, group=...)`` takes them: codes by the most frequent valid one,
             numbers by the mean. None where the map has at most 512 cells a side.
         """
-        return write_overviews(self.store, client=client, progress=progress)
+        return write_overviews(self.store.absolute(), client=client, progress=progress)
 
     def to_cog(
         self,
@@ -170,15 +170,21 @@ class MapPlan(Described):
 
     def _sheet(self) -> Sheet:
         told = self.facts
-        sizes = [" x ".join(str(self.lazy.sizes[d]) for d in ("y", "x")) + " cells"]
-        sizes += [f"{n} {d}" for d, n in self.lazy.sizes.items() if str(d).endswith("time")]
-        minutes = f"{told['seconds_to_encode'] / 60:.1f} min on this machine alone"
-        facts = [
+        cells = " x ".join(str(self.lazy.sizes[d]) for d in ("y", "x"))
+        times = [f"{n} {d}" for d, n in self.lazy.sizes.items() if str(d).endswith("time")]
+        held = ", ".join([f"{cells} cells", *times])
+        alone = "on this machine alone, reading not counted"
+        rows = [
             ("store", str(self.store.path)),
-            ("holds", f"{', '.join(map(str, self.lazy.data_vars))}: {', '.join(sizes)}"),
+            ("holds", f"{', '.join(map(str, self.lazy.data_vars))}: {held}"),
             ("tiles", f"{told['tiles']}, {told['pending']} not done"),
-            ("to read", f"{told['bytes_to_read'] / 1e9:.2f} GB, uncompressed, without halos"),
-            ("to write", f"{told['bytes_to_write'] / 1e9:.2f} GB, uncompressed"),
-            ("to encode", f"{minutes}, reading not counted" if self.rate else "not probed"),
-        ]
-        return Sheet("xcontrast.MapPlan", facts)
+            ("to read", f"{say_bytes(told['bytes_to_read'])}, uncompressed, without halos"),
+            ("to write", f"{say_bytes(told['bytes_to_write'])}, uncompressed"),
+            ("to encode", f"{_say_time(told['seconds_to_encode'])} {alone}" if self.rate
+             else "not probed"),
+        ]  # fmt: skip
+        return Sheet("xcontrast.MapPlan", rows)
+
+
+def _say_time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"

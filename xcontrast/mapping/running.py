@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,16 +53,15 @@ class MapReport(Described):
     seconds: float
 
     def _sheet(self) -> Sheet:
-        facts = [
+        rows = [
             ("done", f"{self.done} tiles in {self.seconds:.1f} s, {self.before} before"),
             ("failed", str(len(self.failed))),
             *_list_tiles(self.failed),
         ]
         if self.gaps:
-            facts += [("with gaps", str(len(self.gaps))), *_list_tiles(self.gaps)]
-        return Sheet(
-            f"xcontrast.MapReport: {'complete' if self.complete else 'not complete'}", facts
-        )
+            rows += [("with gaps", str(len(self.gaps))), *_list_tiles(self.gaps)]
+        found = "complete" if self.complete else "not complete"
+        return Sheet(f"xcontrast.MapReport: {found}", rows)
 
 
 def _list_tiles(reasons: dict[str, str]) -> list[tuple[str, str]]:
@@ -94,14 +94,16 @@ def run_tiles(order: Order, *, client: Client | None, progress: bool) -> MapRepo
     with track(total=len(store), initial=before, what="mapping", unit="tile", on=progress) as bar:
         for _ in range(2):
             failed = {}
-            for region, gap, reason in _make_all(order, todo, client):
-                if gap:
-                    gaps[region.name] = gap
-                if reason is not None:
-                    failed[region.name] = reason
-                else:
-                    bar.update(1)
-                bar.set_postfix({"failed": len(failed), "with gaps": len(gaps)}, refresh=False)
+            # Closed at once when interrupted, though a traceback may still hold it.
+            with closing(_make_all(order, todo, client)) as made:
+                for region, gap, reason in made:
+                    if gap:
+                        gaps[region.name] = gap
+                    if reason is not None:
+                        failed[region.name] = reason
+                    else:
+                        bar.update(1)
+                    bar.set_postfix({"failed": len(failed), "with gaps": len(gaps)}, refresh=False)
             todo = [region for region in todo if region.name in failed]
             if not todo:
                 break
@@ -113,7 +115,7 @@ def run_tiles(order: Order, *, client: Client | None, progress: bool) -> MapRepo
 
 def _make_all(
     order: Order, regions: list[Region], client: Client | None
-) -> Iterator[tuple[Region, str, str | None]]:
+) -> Generator[tuple[Region, str, str | None]]:
     """Make tiles, and give each with its gaps and its fault or None as it ends."""
     if client is None:
         pool = ThreadPoolExecutor(AT_ONCE)
@@ -131,9 +133,13 @@ def _make_all(
 
     shared = client.scatter(order, broadcast=True, hash=False)
     tasks = {client.submit(make_tile, shared, region, pure=False): region for region in regions}
-    for task in as_they_come(tasks):
-        yield tasks[task], *_result_of(task)
-        task.release()
+    try:
+        for task in as_they_come(tasks):
+            yield tasks[task], *_result_of(task)
+            task.release()
+    finally:
+        # Interrupted, workers end the tiles at work, and begin no others.
+        client.cancel([task for task in tasks if not task.done()])
 
 
 def make_tile(order: Order, region: Region) -> str:
