@@ -7,15 +7,19 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from operator import length_hint
 from typing import Any
 
-__all__ = ["Lines", "is_on", "track"]
+__all__ = ["Lines", "hush", "is_on", "track"]
 
 SWITCH = "XCONTRAST_PROGRESS"
 """Environment variable: 0 shows none, whatever a call says."""
 EVERY = 10.0
 """Seconds between two lines of a log, at least."""
+
+_hushed = ContextVar("hushed", default=False)
 
 
 def track(
@@ -70,9 +74,25 @@ def track(
     return Lines(iterable, what=what, total=total, initial=initial, leave=leave)
 
 
+@contextmanager
+def hush(on: bool) -> Iterator[None]:
+    """Show no progress of what is called within, where that has no switch of its own.
+
+    Parameters
+    ----------
+    on : bool
+        Whether to.
+    """
+    token = _hushed.set(on or _hushed.get())
+    try:
+        yield
+    finally:
+        _hushed.reset(token)
+
+
 def is_on(wanted: bool) -> bool:
-    """Say whether to show progress: if it is wanted, and the environment does not forbid it."""
-    return wanted and os.environ.get(SWITCH) != "0"
+    """Say whether to show progress: if it is wanted, and nothing around it forbids it."""
+    return wanted and not _hushed.get() and os.environ.get(SWITCH) != "0"
 
 
 class Lines:

@@ -170,8 +170,11 @@ def fit_pixels(layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, se
     index = {d: xr.DataArray(i, dims="cell") for d, i in zip(codes.dims, where, strict=True)}
     x = layers.isel(index).transpose("cell", "feature").values
     valid = np.isfinite(x).any(1)
-    model = HistGradientBoostingClassifier(random_state=seed)
-    return model.fit(x[valid], codes.values[where][valid])
+    x, y = x[valid], codes.values[where][valid]
+    # Large draws are stopped early on a part held out, which wants two of each category.
+    early = "auto" if np.unique(y, return_counts=True)[1].min() > 1 else False
+    model = HistGradientBoostingClassifier(random_state=seed, early_stopping=early)
+    return model.fit(x, y)
 
 
 def predict_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.Dataset:
@@ -222,7 +225,9 @@ def predict_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.Da
     label.attrs = legend.attrs
     found = found.assign_coords(category=np.array(legend.names, object))
     probability = found.transpose(..., "category", "y", "x")
-    return xr.Dataset({"label": label, "probability": probability})
+    mapped = xr.Dataset({"label": label, "probability": probability})
+    # apply_ufunc drops the attributes of coords, and with them units.
+    return mapped.assign_coords({d: layers[d] for d in ("y", "x") if d in layers.coords})
 
 
 def map_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.DataArray:

@@ -7,6 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.progress import hush
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.images import take_images
@@ -90,7 +91,8 @@ def as_chips(obj: xr.Dataset | Chips, method: str, options: PretrainOptions) -> 
         found = obj
     else:
         paired = obj if "pair" in obj.dims else _pair(obj, method, options)
-        found = chips(paired, size=options.chip_size)
+        with hush(not options.progress):
+            found = chips(paired, size=options.chip_size)
     names = " and ".join(sensor.title for sensor in found.sensors)
     if method == "multimodal" and len(found.sensors) < len(SENSORS):
         raise DataError(
