@@ -91,7 +91,8 @@ def pretrain(
     -------
     Model
         Written to `out`. Ctrl-C ends training early and returns the model so far. A run that was
-        killed goes on from its last checkpoint in `out`, to the step, when it is called again.
+        killed goes on from its last checkpoint in `out`, to the step, when it is called again;
+        on SIGTERM, as a scheduler sends it, one is written first.
 
     Raises
     ------

@@ -123,7 +123,8 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         step = self.global_step
         self._pending.append((step, outputs["loss"]))
         watched = step % self._eval_every == 0 or step == self._plan.max_steps
-        if watched or self.device.type == "cpu" or len(self._pending) >= FLUSH:
+        last = watched or self.trainer.received_sigterm
+        if last or self.device.type == "cpu" or len(self._pending) >= FLUSH:
             self.write_pending()
             self.log("loss", self.log_book.rows[-1]["loss"], prog_bar=True, batch_size=1)
             rate = self.optimizers().param_groups[0]["lr"]
