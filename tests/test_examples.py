@@ -119,6 +119,21 @@ def test_land_cover(tmp_path: Path) -> None:
     assert all(away[name] < float(home[name]) for name in home)
 
 
+def test_region_on_a_cluster(tmp_path: Path) -> None:
+    told = execute("5_region_on_a_cluster.ipynb", tmp_path)
+    stopped = re.search(r"stopped with (\d+) of 9 tiles to make", told)
+    assert stopped
+    assert 0 < int(stopped[1]) <= 6
+    found = re.search(r"(\d+) tiles before the stop, (\d+) after it, flood IoU .* ([\d.]+)", told)
+    assert found
+    # Tiles at work when it was stopped may have been ended: they are not made again.
+    assert int(found[1]) >= 9 - int(stopped[1])
+    assert int(found[1]) + int(found[2]) == 9
+    assert float(found[3]) > 0.5
+    assert "in the store: ['overview_2']" in told
+    assert "GeoTIFF: EPSG:32632, cells of 10 m" in told
+
+
 def test_share(tmp_path: Path) -> None:
     told = execute("6_share.ipynb", tmp_path)
     flat = " ".join(told.split())
