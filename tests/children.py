@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,39 +40,43 @@ def train_rank(rank: int, folder: str, answers: multiprocessing.Queue) -> None:
 def step_rank(rank: int, folder: str, *, on_gpu: bool = False) -> None:
     """Save what one step of each method leaves on one of two ranks."""
     import torch
-    import torch.distributed as dist
     from builders import DATES, run_step
 
-    torch.set_num_threads(1)
-    store, backend, device = f"file://{folder}/rendezvous", "gloo", "cpu"
-    if on_gpu:
-        backend, device = "nccl", f"cuda:{rank}"
-        torch.cuda.set_device(rank)
-    dist.init_process_group(backend, init_method=store, rank=rank, world_size=2)
-    found = {
-        f"{name} {train}": run_step(name, train=train, rank=rank, n_ranks=2, device=device)
-        for name in DATES
-        for train in (False, True)
-    }
-    torch.save(found, f"{folder}/rank{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    device = f"cuda:{rank}" if on_gpu else "cpu"
+    with _joined(rank, folder, on_gpu=on_gpu):
+        found = {
+            f"{name} {train}": run_step(name, train=train, rank=rank, n_ranks=2, device=device)
+            for name in DATES
+            for train in (False, True)
+        }
+        torch.save(found, f"{folder}/rank{rank}.pt")
+        if not on_gpu:
+            _pretrain_rank(rank, folder)
 
 
-def pretrain_rank(rank: int, folder: str) -> None:
+def _pretrain_rank(rank: int, folder: str) -> None:
     """Pretrain as one of two ranks, on lazy pairs, as a script under torchrun would."""
-    import torch
-    import torch.distributed as dist
     from scenes import planted_cube
 
-    torch.set_num_threads(1)
-    store = f"file://{folder}/rendezvous"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     cube = planted_cube(256, n_times=2).chunk(y=128, x=128)
-    options = xc.PretrainOptions(chip_size=32, progress=False, checkpoint_seconds=0)
-    model = xc.pretrain(cube, max_steps=12, batch_size=16, out=f"{folder}/model", options=options)
+    options = xc.PretrainOptions(chip_size=32, progress=False, checkpoint_seconds=0, eval_every=3)
+    model = xc.pretrain(cube, max_steps=6, batch_size=16, out=f"{folder}/model", options=options)
     with open(f"{folder}/digest{rank}", "w") as file:
         file.write(model.digest)
+
+
+@contextmanager
+def _joined(rank: int, folder: str, *, on_gpu: bool) -> Iterator[None]:
+    """Be one of two ranks that wait for each other at the end."""
+    import torch
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    if on_gpu:
+        torch.cuda.set_device(rank)
+    store, backend = f"file://{folder}/rendezvous", "nccl" if on_gpu else "gloo"
+    dist.init_process_group(backend, init_method=store, rank=rank, world_size=2)
+    yield
     dist.barrier()
     dist.destroy_process_group()
 

@@ -35,7 +35,7 @@ ASKED = {"datetime": "2023", "gap": "60D", "max_cloud": 80, "size": 32, "options
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive") / "simulated"
-    return xc.simulate_archive(folder, size=512, cycle=12, cloud=0.1, progress=False)
+    return xc.simulate_archive(folder, size=256, cycle=12, cloud=0.1, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -162,17 +162,17 @@ def _await_more(target: Path, n: int, process: subprocess.Popen[bytes]) -> None:
 def test_killed_three_times_and_restarted_it_is_the_undisturbed_run(
     archive: Path, region: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """80 places, 5 dates; SIGKILL at random moments, of the whole process."""
+    """40 places, 5 dates; SIGKILL at random moments, of the whole process."""
     rng = np.random.default_rng()
     monkeypatch.setattr("xcontrast.cubes.collecting.store.SHARD_BYTES", 0.44e6)
-    places = _sample(80, region)
+    places = _sample(40, region)
     begin = time.monotonic()
     whole = xc.collect(places, store=tmp_path / "whole.zarr", source=archive, **ASKED)
     seconds = time.monotonic() - begin
     script = tmp_path / "collect.py"
     script.write_text(SCRIPT)
     target = tmp_path / "killed.zarr"
-    command = [sys.executable, str(script), str(target), str(archive), json.dumps(region), "80"]
+    command = [sys.executable, str(script), str(target), str(archive), json.dumps(region), "40"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = [0]
     for _ in range(3):
@@ -185,15 +185,15 @@ def test_killed_three_times_and_restarted_it_is_the_undisturbed_run(
         process.wait()
         done.append(xc.open_collection(target).sizes["location"])
     assert done == sorted(done)
-    assert 0 < done[-1] < 80
+    assert 0 < done[-1] < 40
     finished = xc.collect(places, store=target, source=archive, **ASKED)
-    print(f"80 places x 5 dates in {seconds:.0f} s; there after each kill: {done}")
+    print(f"40 places x 5 dates in {seconds:.0f} s; there after each kill: {done}")
     xr.testing.assert_identical(finished.compute(), whole.compute())
-    assert finished.sizes["location"] >= 76
+    assert finished.sizes["location"] >= 38
     files = [f for f in target.rglob("*") if f.is_file()]
-    # A file for the images of a shard and one for what is known of them, 20 each; the rest is
+    # A file for the images of a shard and one for what is known of them, 10 each; the rest is
     # descriptions and the coords of all.
-    assert len(files) < 2 * 20 + 40
+    assert len(files) < 2 * 10 + 40
 
 
 def test_on_a_cluster_it_is_the_same(

@@ -223,7 +223,7 @@ def test_two_dates_or_an_event_are_put_side_by_side(untrained: xc.Model) -> None
 def test_a_network_is_trained_from_scratch_beside(untrained: xc.Model) -> None:
     cube, truth = textured(128)
     options = xc.ProbeOptions(
-        baselines=("pixels", "unet"), unet_steps=40, block=64, buffer=0, stride=8, **QUICK
+        baselines=("pixels", "unet"), unet_steps=12, block=64, buffer=0, stride=8, **QUICK
     )
     with pytest.warns(UserWarning, match="val_fraction"):
         scores = xc.probe(cube, truth, legend=xc.FLOOD, model=untrained, n_folds=2, options=options)

@@ -21,6 +21,16 @@ def test_resnet_geometry_is_what_its_kernels_say() -> None:
     assert halo_of(levels) == 112
 
 
+def test_a_kind_of_network_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xcontrast.nn.levels._KNOWN", {})
+    first = measure_levels(Encoder("resnet18", 3))
+    monkeypatch.setattr("xcontrast.nn.levels._gradient_support", None)
+    assert measure_levels(Encoder("resnet18", 2)) == first
+    for other in (Encoder("resnet18", 3, stem="3x3"), Encoder("resnet18", 3, out_stride=8)):
+        with pytest.raises(TypeError):
+            measure_levels(other)
+
+
 def test_networks_that_see_the_whole_image_are_found_out() -> None:
     levels = measure_levels(Encoder("mobilenetv3_small_100", 2), largest=256)
     assert levels[-1].radius is None

@@ -19,16 +19,16 @@ QUICK = xc.PretrainOptions(chip_size=32, progress=False, checkpoint_seconds=0, e
 STEPS = 14
 
 SCRIPT = f"""
-    import sys
+    import json, sys
     import xcontrast as xc
-    chips = xc.load_chips(sys.argv[1])
     options = xc.PretrainOptions(
         chip_size=32, progress=False, checkpoint_seconds=0, eval_every=4
     )
-    xc.pretrain(
-        chips, method=sys.argv[3], max_steps={STEPS}, batch_size=16, out=sys.argv[2],
-        options=options,
-    )
+    for pixels, out, method in json.loads(sys.argv[1]):
+        xc.pretrain(
+            xc.load_chips(pixels), method=method, max_steps={STEPS}, batch_size=16, out=out,
+            options=options,
+        )
 """
 
 
@@ -45,16 +45,16 @@ def seasons(tmp_path_factory: pytest.TempPathFactory) -> xc.Chips:
     return cut.save(tmp_path_factory.mktemp("data") / "chips.zarr", progress=False)
 
 
-def _begin(chips: xc.Chips, out: Path, method: str = "multimodal") -> subprocess.Popen[bytes]:
-    """Begin a run in a process of its own: other tests change the threads of this one."""
-    call = [sys.executable, "-c", textwrap.dedent(SCRIPT), chips.pixels.place, str(out), method]
-    return subprocess.Popen(call)
+def _begin(*runs: tuple[xc.Chips, Path, str]) -> subprocess.Popen[bytes]:
+    """Begin runs in a process of their own: other tests change the threads of this one."""
+    told = json.dumps([(chips.pixels.place, str(out), method) for chips, out, method in runs])
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCRIPT), told])
 
 
 def _kill_midway(chips: xc.Chips, out: Path, method: str) -> None:
     """Begin a run and kill it after some checkpoints."""
-    run = _begin(chips, out, method)
-    deadline = time.monotonic() + 120
+    run = _begin((chips, out, method))
+    deadline = time.monotonic() + 300
     seen = set()
     while len(seen) < 4:
         assert run.poll() is None, "the run ended before it could be killed"
@@ -67,18 +67,30 @@ def _kill_midway(chips: xc.Chips, out: Path, method: str) -> None:
     run.wait()
 
 
+@pytest.fixture(scope="module")
+def ended(
+    chips: xc.Chips, seasons: xc.Chips, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Give a folder with a run that was killed and gone on with, and one that was not, a method."""
+    own = {"multimodal": chips, "seco": seasons}
+    folders = {method: tmp_path_factory.mktemp(method) for method in own}
+    for method, folder in folders.items():
+        _kill_midway(own[method], folder / "killed", method)
+        assert not (folder / "killed" / "card.json").exists()
+    runs = [
+        (own[method], folder / name, method)
+        for method, folder in folders.items()
+        for name in ("killed", "whole")
+    ]
+    assert _begin(*runs).wait(300) == 0
+    return folders
+
+
 @pytest.mark.parametrize("method", ["multimodal", "seco"])
-def test_a_killed_run_goes_on_to_the_bit(
-    method: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_killed_run_goes_on_to_the_bit(method: str, ended: dict[str, Path]) -> None:
     """Seasonal Contrast has a key encoder and queues to go on with, and dates to draw."""
-    chips = request.getfixturevalue("seasons" if method == "seco" else "chips")
-    assert _begin(chips, tmp_path / "whole", method).wait(180) == 0
-    out = tmp_path / "killed"
-    _kill_midway(chips, out, method)
-    assert not (out / "card.json").exists()
-    assert _begin(chips, out, method).wait(180) == 0
-    whole, resumed = xc.load_model(tmp_path / "whole"), xc.load_model(out)
+    out = ended[method] / "killed"
+    whole, resumed = xc.load_model(ended[method] / "whole"), xc.load_model(out)
     one, two = (load_file(m.path / "weights.safetensors") for m in (whole, resumed))
     assert all(np.array_equal(one[k], two[k]) for k in one)
     assert whole.history.equals(resumed.history)
@@ -130,7 +142,7 @@ def test_an_interrupted_kernel_keeps_the_model_so_far(tmp_path: Path) -> None:
             f"out = {str(tmp_path / 'm')!r}\n"
             "model = xc.pretrain(cut, max_steps=5000, batch_size=16, out=out, options=options)\n"
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (tmp_path / "m" / "checkpoint.ckpt").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -62,7 +62,7 @@ class Encoder(nn.Module):
                     do="use a larger out_stride or another encoder, such as 'resnet18'",
                 )
             )
-        self.name = name
+        self.name, self.stem = name, stem
         self.body: Any = timm.create_model(
             name,
             features_only=True,

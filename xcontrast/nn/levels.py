@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Level", "measure_levels"]
 
 
+_KNOWN: dict[tuple[object, ...], tuple[Level, ...]] = {}
+"""What this process has measured: all networks of a kind look alike, whatever their weights."""
+
+
 @dataclass(frozen=True)
 class Level:
     """One level of an encoder's feature pyramid, as its geometry was measured."""
@@ -49,8 +53,16 @@ def measure_levels(encoder: Encoder, *, largest: int = 1024) -> tuple[Level, ...
     Notes
     -----
     Names do not tell whether a network is local: squeeze-and-excitation or group norm look at
-    the whole image. The gradient of a central cell with respect to the image does.
+    the whole image. The gradient of a central cell with respect to the image does. It is measured
+    once a process for each kind of network.
     """
+    kind = (encoder.name, encoder.stem, *encoder.strides, *encoder.channels, largest)
+    if kind not in _KNOWN:
+        _KNOWN[kind] = _measure(encoder, largest)
+    return _KNOWN[kind]
+
+
+def _measure(encoder: Encoder, largest: int) -> tuple[Level, ...]:
     probe = _without_zeros(encoder)
     side = min(256, largest)
     levels = _measure_at(probe, side)
