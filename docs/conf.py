@@ -1,9 +1,14 @@
-"""Sphinx configuration: `sphinx-build -W -b html docs docs/_build/html`."""
+"""Sphinx configuration: `sphinx-build -W -b html docs docs/_build/html`.
+
+With a network, `sphinx-build -b linkcheck docs docs/_build/links` asks every outside page.
+"""
 
 import importlib
 from pathlib import Path
 
 import xcontrast
+
+HERE = Path(__file__).parent
 
 project = "xcontrast"
 author = "The xcontrast developers"
@@ -17,13 +22,28 @@ extensions = [
     "myst_nb",
     "sphinx_autosummary_accessors",
 ]
-exclude_patterns = ["_build", "generated/*.txt", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 templates_path = [
     "_templates",
     importlib.import_module("sphinx_autosummary_accessors").templates_path,
 ]
 
-# Notebooks are run by the tests, which leave their outputs in them.
+
+def copy_notebooks(source: Path, target: Path) -> None:
+    """Put notebooks among the tutorials, with their links to pages, and take away what is gone."""
+    for old in target.glob("*.ipynb"):
+        if not (source / old.name).exists():
+            old.unlink()
+    for new in source.glob("*.ipynb"):
+        copy = target / new.name
+        text = new.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+            copy.write_text(text, encoding="utf-8")
+
+
+# Sphinx reads only what lies below this folder. Notebooks are run by the tests and kept with
+# their outputs, so that nothing is run here.
+copy_notebooks(HERE.parent / "examples", HERE / "tutorials")
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -39,14 +59,22 @@ numpydoc_class_members_toctree = False
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!xcontrast\b).*")]
 
+linkcheck_timeout = 20
+linkcheck_retries = 2
+# These write their anchors with a script, or refuse programs that are no browser.
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]
+linkcheck_ignore = [r"https://doi\.org/.*", r"https://storage\.googleapis\.com/.*"]
+
 html_theme = "pydata_sphinx_theme"
 html_title = "xcontrast"
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
+    "navigation_depth": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
 html_sidebars = {"index": []}
-html_static_path = [name for name in ("_static",) if (Path(__file__).parent / name).is_dir()]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]

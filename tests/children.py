@@ -98,3 +98,16 @@ def limit_files(size: int | None) -> None:
     """Have this process fail to write files beyond a size, as on a full disk; None lifts it."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+
+
+def count_cores(_: int = 0) -> tuple[int, int]:
+    """Give how many cores torch computes with: by itself, and while a network is at work."""
+    import threading
+
+    import torch
+
+    from xcontrast.nn.threads import at_work
+
+    alone = torch.get_num_threads()
+    with at_work(threading.Lock()):
+        return alone, torch.get_num_threads()

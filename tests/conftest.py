@@ -25,14 +25,6 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep models without a folder of their own out of the user's cache, and theirs out of here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XCONTRAST_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Where the real imagery lies."""

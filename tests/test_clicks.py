@@ -71,6 +71,38 @@ def test_clicks_are_what_a_head_is_fitted_on(untrained: xc.Model) -> None:
     plt.close("all")
 
 
+def test_points_are_labelled_without_a_mouse(cube: xr.Dataset) -> None:
+    clicked = cube.s2.contrast.click(legend=xc.FLOOD)
+    clicked.ax.figure.canvas.draw()
+    added = cube.s2.contrast.click(legend=xc.FLOOD)
+    places = [(float(cube.x[at]), float(cube.y[at + 2])) for at in (5, 20)]
+    for key, category, place in zip("21", ("flood", "dry"), places, strict=True):
+        take(clicked, key)
+        press(clicked, *place)
+        added.add(category, [place])
+    assert added.labels.category.tolist() == clicked.labels.category.tolist()
+    assert (added.labels.time == clicked.labels.time).all()
+    assert added.labels.distance(clicked.labels).max() < 1
+    with pytest.raises(DataError, match=r"category of the legend: dry, flood.*received 'wet'"):
+        added.add("wet", places)
+    with pytest.raises(DataError, match=r"points with x in .*1 others.*x before y"):
+        added.add("dry", [places[0], places[1][::-1]])
+    assert len(added) == 2
+    plt.close("all")
+
+
+def test_two_pictures_lie_side_by_side_each_with_its_own_time(cube: xr.Dataset) -> None:
+    pair = cube.contrast.pairs(tolerance="9D").isel(pair=0)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 6), layout="constrained")
+    for ax, sensor in zip(axes, ("s1", "s2"), strict=True):
+        clicks = pair[sensor].contrast.click(legend=xc.FLOOD, ax=ax)
+        assert str(pair[f"{sensor}_time"].values)[:10] in ax.get_xlabel()
+        assert len(clicks) == 0
+    figure.canvas.draw()
+    assert all(ax.get_position().width > 0.3 for ax in axes)
+    plt.close("all")
+
+
 def test_the_toolbar_keeps_its_clicks(cube: xr.Dataset) -> None:
     clicks = cube.s2.contrast.click(legend=xc.FLOOD)
     canvas = clicks.ax.figure.canvas

@@ -277,6 +277,13 @@ def test_training_shows_the_chance_line_and_the_last_figures(history):
     assert "effective rank 20.0" in title(right)
 
 
+def test_training_shows_a_run_that_failed(history):
+    broken = history.assign(alignment=np.nan, uniformity=np.nan, feature_std=np.nan)
+    figure = plot_training(broken)
+    assert title(figure.axes[2]) == "Held-out features were not finite"
+    assert "feature std" not in title(figure.axes[1])
+
+
 def test_training_without_validation_says_so(history):
     figure = plot_training(history[["step", "loss"]])
     assert "not measured" in title(figure.axes[1])
@@ -354,6 +361,26 @@ def test_map_puts_north_up_whichever_way_rows_run(label, north_up):
     height = painted.shape[0]
     top = painted[int(height - box.y1) + 4, int((box.x0 + box.x1) / 2), :3] / 255
     np.testing.assert_allclose(top, to_rgba(xc.FLOOD.colors[1])[:3], atol=0.01)
+
+
+def test_a_scale_bar_is_of_a_round_length_and_only_where_metres_are_known(label):
+    (bar,) = plot_map(label).artists
+    assert bar.txt_label.get_text() == "20 m"  # Of 120 m; 30 would be a quarter.
+    assert bar.size_bar.get_children()[0].get_width() == 20
+    wide = label.assign_coords(x=label.x * 1000)
+    (bar,) = plot_map(wide).artists
+    assert bar.txt_label.get_text() == "20 km"
+    assert not plot_map(label.drop_vars(["y", "x"])).artists
+
+
+@pytest.mark.parametrize("north_up", [True, False])
+def test_pairs_are_shown_north_up_whichever_way_rows_run(pairs, north_up):
+    turned = pairs if north_up else pairs.isel(y=slice(None, None, -1))
+    ax = plot_pairs(turned, n=1).axes[0]
+    low, high = ax.get_ylim()
+    assert low < high
+    assert ax.images[0].get_extent()[3] == pytest.approx(turned.y.values[0], abs=10)
+    assert len(ax.artists) == 1
 
 
 def test_map_has_the_legend_colours_names_and_shares(label):

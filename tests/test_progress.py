@@ -6,10 +6,12 @@ import io
 import sys
 
 import pytest
+from scenes import planted_cube
 from tqdm import tqdm
 
+import xcontrast as xc
 from xcontrast import progress
-from xcontrast.progress import Lines, track
+from xcontrast.progress import Lines, hush, track
 
 
 def test_a_log_gets_the_first_line_and_the_last(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,4 +85,18 @@ def test_it_can_be_switched_off(
     if how == "environment":
         monkeypatch.setenv(progress.SWITCH, "0")
     assert list(track(range(3), what="mapping", on=how != "call")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+
+
+def test_what_has_no_switch_is_silent_within_a_call_that_shall_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with hush(True), hush(False):
+        assert list(track("ab", what="reading")) == ["a", "b"]
+    assert capsys.readouterr().err == ""
+    with hush(False):
+        assert list(track("ab", what="reading")) == ["a", "b"]
+    assert "reading" in capsys.readouterr().err
+    options = xc.PretrainOptions(chip_size=32, progress=False)
+    xc.pretrain(planted_cube().chunk(), max_steps=0, cache=False, options=options)
     assert capsys.readouterr().err == ""

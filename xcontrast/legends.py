@@ -30,6 +30,8 @@ class Legend:
     >>> ice = Legend(title="ice", codes=(0, 1), names=("water", "ice"), colors=("#003", "#eef"))
     >>> ice.attrs["flag_meanings"]
     'water ice'
+    >>> len(WORLDCOVER.names), DYNAMIC_WORLD.names[0], FLOOD.codes
+    (11, 'water', (0, 1))
     """
 
     title: str

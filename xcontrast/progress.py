@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from operator import length_hint
 from typing import Any
 
-__all__ = ["Lines", "track"]
+__all__ = ["Lines", "hush", "is_on", "track"]
 
 SWITCH = "XCONTRAST_PROGRESS"
 """Environment variable: 0 shows none, whatever a call says."""
 EVERY = 10.0
 """Seconds between two lines of a log, at least."""
+
+_hushed = ContextVar("hushed", default=False)
 
 
 def track(
@@ -54,9 +59,12 @@ def track(
         ``update``, ``set_postfix``, ``reset`` and ``close``.
     """
     # Imported only when something is shown: it costs a tenth of all of `import xcontrast`.
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        # Without ipywidgets a notebook's bar is one of text: nothing to warn of.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from tqdm.auto import tqdm
 
-    off = not on or os.environ.get(SWITCH) == "0"
+    off = not is_on(on)
     in_notebook = any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)
     if off or in_notebook or sys.stderr.isatty():
         return tqdm(
@@ -64,6 +72,27 @@ def track(
             leave=leave, disable=off,
         )  # fmt: skip
     return Lines(iterable, what=what, total=total, initial=initial, leave=leave)
+
+
+@contextmanager
+def hush(on: bool) -> Iterator[None]:
+    """Show no progress of what is called within, where that has no switch of its own.
+
+    Parameters
+    ----------
+    on : bool
+        Whether to.
+    """
+    token = _hushed.set(on or _hushed.get())
+    try:
+        yield
+    finally:
+        _hushed.reset(token)
+
+
+def is_on(wanted: bool) -> bool:
+    """Say whether to show progress: if it is wanted, and nothing around it forbids it."""
+    return wanted and not _hushed.get() and os.environ.get(SWITCH) != "0"
 
 
 class Lines:

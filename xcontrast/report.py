@@ -43,7 +43,14 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure with what to see in it."""
+    """A figure with what to see in it.
+
+    Examples
+    --------
+    >>> ax = xc.plot(labels.assign_attrs(xc.FLOOD.attrs))
+    >>> Picture(image=ax, caption="A third of the plain is wet.", alt="Map of the flood").caption
+    'A third of the plain is wet.'
+    """
 
     image: Figure | Axes | bytes
     """A matplotlib figure, axes (their whole figure is taken) or the bytes of a PNG."""
@@ -55,7 +62,14 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table with formatted numbers; units belong in the column names."""
+    """A table with formatted numbers; units belong in the column names.
+
+    Examples
+    --------
+    >>> table = Table(frame=pd.DataFrame({"IoU": [0.4567]}), formats={"IoU": ".2f"})
+    >>> table.frame.shape
+    (1, 1)
+    """
 
     frame: pd.DataFrame
     """The rows; the index is shown when it has a name."""
@@ -71,6 +85,11 @@ class Section:
 
     The text is plain: a blank line ends a paragraph, lines that start with a dash make a list,
     lines indented by four spaces are code, and words between backticks are code too.
+
+    Examples
+    --------
+    >>> Section(title="Flood", text="- one or `two`").title
+    'Flood'
     """
 
     title: str

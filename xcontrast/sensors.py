@@ -25,6 +25,10 @@ class Sensor:
     --------
     >>> S2.canonical("red"), S2.canonical("S2-L2A-B04"), S1.canonical("VV")
     ('B04', 'B04', 'vv')
+    >>> S2.canonical_bands(["red", "nir"])
+    ('B04', 'B08')
+    >>> S1.time, S2.band, S2.gsd
+    ('s1_time', 's2_band', 10.0)
     """
 
     name: str

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Sheet", "say_bytes"]
+__all__ = ["Described", "Sheet", "say_bytes"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,19 @@ class Sheet:
             f'<div><strong>{html.escape(self.title)}</strong><table style="margin:.3em 0">'
             f"<tbody>{body}</tbody></table></div>"
         )
+
+
+class Described:
+    """What shows itself by its sheet."""
+
+    def _sheet(self) -> Sheet:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return repr(self._sheet())
+
+    def _repr_html_(self) -> str:
+        return self._sheet()._repr_html_()
 
 
 def say_bytes(n_bytes: float) -> str:

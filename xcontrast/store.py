@@ -54,6 +54,12 @@ def write_zarr(
     -----
     Labels stay uint8: their 255 is named by the attribute ``nodata``, which rioxarray reads and
     which, unlike ``_FillValue``, does not turn them into floats on opening.
+
+    Examples
+    --------
+    >>> path = xc.write_zarr(cube, folder / "cube.zarr", progress=False)
+    >>> xr.open_zarr(path).s1.dtype
+    dtype('float32')
     """
     target = Path(path)
     if target.exists() and not overwrite:

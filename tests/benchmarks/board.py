@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import platform
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +92,35 @@ def as_table(columns: list[str], rows: list[list[str]]) -> str:
     """Give a Markdown table."""
     head = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     return "\n".join([*head, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def spread(values: Iterable[float], digits: int = 3) -> str:
+    """Write the mean of values with the least and the largest of them."""
+    mean, least, largest = np.mean(v := list(values)), min(v), max(v)
+    return f"{mean:.{digits}f} ({least:.{digits}f} to {largest:.{digits}f})"
+
+
+def main(
+    about: str,
+    run: Callable[..., None],
+    table: Callable[[], str],
+    *,
+    over: str,
+    n: int,
+    models: bool = False,
+) -> None:
+    """Read the call of a scoreboard: ``run`` makes what is missing, ``show`` gives the table.
+
+    `over` is what runs are numbered by, folds or seeds, of which there are `n`; `models` whether
+    encoders are kept in a folder.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("study", choices=["run", "show"])
+    parser.add_argument(f"--{over}", nargs="*", type=int, default=list(range(n)), dest="numbers")
+    if models:
+        parser.add_argument("--models", type=Path, default=Path("encoders"))
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if args.study == "run":
+        run(args.numbers, *([args.models] if models else []))
+    print(table())

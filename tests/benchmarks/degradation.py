@@ -11,11 +11,9 @@ appended run by run.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -138,25 +136,11 @@ def table() -> str:
     for (what, level, steps), own in rows.groupby(["what", "level", "steps"], sort=False):
         name = str(what) + ("" if steps else ", random weights")
         cells = [name, f"{level:g}", str(own.seed.nunique())]
-        for column in ("iou", "recall"):
-            part = own[column]
-            cells.append(f"{part.mean():.3f} ({part.min():.3f} to {part.max():.3f})")
+        cells += [board.spread(own[column]) for column in ("iou", "recall")]
         lines.append([*cells, f"{own.n_chips.mean():.0f}"])
     columns = ["what", "level", "seeds", "flood IoU (min to max)", "retrieval (min to max)"]
     return board.as_table([*columns, "chips"], lines)
 
 
-def main() -> None:
-    """Read the call."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=["run", "show"])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if args.study == "run":
-        run(args.seeds)
-    print(table())
-
-
 if __name__ == "__main__":
-    main()
+    board.main(__doc__, run, table, over="seeds", n=3)

@@ -11,12 +11,10 @@ five nearest neighbours under Seasonal Contrast's protocol (batch norm in eval m
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -110,26 +108,11 @@ def table() -> str:
     tasks = list(rows.task.unique())
     lines = []
     for method, own in rows.groupby("method", sort=False):
-        cells = [str(method), str(own.seed.nunique())]
-        for task in tasks:
-            part = own.accuracy[own.task == task]
-            cells.append(f"{part.mean():.1f} ({part.min():.1f} to {part.max():.1f})")
-        lines.append(cells)
+        found = [board.spread(own.accuracy[own.task == task], 1) for task in tasks]
+        lines.append([str(method), str(own.seed.nunique()), *found])
     columns = ["method", "seeds", *(f"{task}, % (min to max)" for task in tasks)]
     return board.as_table(columns, lines)
 
 
-def main() -> None:
-    """Read the call."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=["run", "show"])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if args.study == "run":
-        run(args.seeds)
-    print(table())
-
-
 if __name__ == "__main__":
-    main()
+    board.main(__doc__, run, table, over="seeds", n=3)

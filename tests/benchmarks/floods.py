@@ -14,12 +14,10 @@ ones, which no choice has seen; both are told apart in the table.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -60,6 +58,7 @@ SEGMENTERS = (
 )
 PIXELS = "pixels and differences, boosted"
 FIELDS = ["method", "way", "inputs", "labels"]
+PARTS = ("few labels", "one sensor", "all labels", "across sensors")
 
 
 class Fold:
@@ -331,7 +330,7 @@ def by_scene(rows: pd.DataFrame) -> pd.Series:
     return (sums.hit / sums.sum(axis=1)).dropna()
 
 
-def table(part: Literal["few labels", "one sensor", "all labels", "across sensors"]) -> str:
+def table(part: str) -> str:
     """Give a table: means over folds, intervals over scenes, each beside boosted pixels."""
     rows = pd.read_csv(ROWS, dtype={"group": str})
     every = rows[FIELDS].drop_duplicates()
@@ -356,7 +355,7 @@ def table(part: Literal["few labels", "one sensor", "all labels", "across sensor
         lines.append(
             [
                 _name(key, len(each)),
-                f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})",
+                board.spread(each),
                 f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})",
                 less,
                 f"{by_scene(own).mean():.3f}",
@@ -386,19 +385,10 @@ def _compare(own: pd.DataFrame, rows: pd.DataFrame, key: tuple[str, ...]) -> tup
     return less, f"{int((a > b).sum())} of {len(a)}"
 
 
-def main() -> None:
-    """Read the call."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=["run", "show"])
-    parser.add_argument("--folds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--models", type=Path, default=Path("encoders"))
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if args.study == "run":
-        run(args.folds, args.models)
-    for part in ("few labels", "one sensor", "all labels", "across sensors"):
-        print(f"\n{part}\n\n{table(part)}")
+def every_table() -> str:
+    """Give all tables, each under its name."""
+    return "\n\n".join(f"{part}\n\n{table(part)}" for part in PARTS)
 
 
 if __name__ == "__main__":
-    main()
+    board.main(__doc__, run, every_table, over="folds", n=5, models=True)

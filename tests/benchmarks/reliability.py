@@ -10,10 +10,8 @@ out, on labelled scenes held out, and without one. Rows are appended fold by fol
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,24 +80,11 @@ def table() -> str:
     lines = []
     for way, own in rows.groupby("way", sort=False):
         cells = [str(way), str(len(own)), f"{own.temperature.mean():.2f}"]
-        cells += [f"{own[n].mean():.3f} ({own[n].min():.3f} to {own[n].max():.3f})" for n in SCORES]
+        cells += [board.spread(own[name]) for name in SCORES]
         lines.append(cells)
     columns = ["temperature", "folds", "its mean", "calibration error (min to max)", "Brier"]
     return board.as_table([*columns, "log loss, nats"], lines)
 
 
-def main() -> None:
-    """Read the call."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=["run", "show"])
-    parser.add_argument("--folds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--models", type=Path, default=Path("encoders"))
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if args.study == "run":
-        run(args.folds, args.models)
-    print(table())
-
-
 if __name__ == "__main__":
-    main()
+    board.main(__doc__, run, table, over="folds", n=5, models=True)

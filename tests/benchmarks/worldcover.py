@@ -10,11 +10,9 @@ are appended run by run.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +72,13 @@ def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
     path = folder / f"worldcover-{method}-{STEPS}-{fold.number}"
     if path.is_dir():
         return xc.load_model(path)
-    chips = xc.chips(fold.cube.isel(location=fold.train), size=96)
-    options = xc.PretrainOptions(crop_size=64, seed=fold.number, progress=False, eval_every=100_000)
+    options = xc.PretrainOptions(
+        chip_size=96, crop_size=64, seed=fold.number, progress=False, eval_every=100_000
+    )
     steps = 0 if method == "random" else STEPS
     name = "simclr" if method == "random" else method
-    model = xc.pretrain(chips, method=name, max_steps=steps, batch_size=64, options=options)
+    seen = fold.cube.isel(location=fold.train)
+    model = xc.pretrain(seen, method=name, max_steps=steps, batch_size=64, options=options)
     return model.save(path)
 
 
@@ -167,24 +167,11 @@ def table() -> str:
             a, b = board.interval(own, base)
             less = f"{board.mean_iou(own) - board.mean_iou(base):+.3f} ({a:+.3f} to {b:+.3f})"
         cells = [*map(str, key), str(len(each))]
-        cells += [f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})"]
+        cells += [board.spread(each)]
         cells += [f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})", less]
         lines.append(cells)
     return board.as_table(columns, lines)
 
 
-def main() -> None:
-    """Read the call."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=["run", "show"])
-    parser.add_argument("--folds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--models", type=Path, default=Path("encoders"))
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if args.study == "run":
-        run(args.folds, args.models)
-    print(table())
-
-
 if __name__ == "__main__":
-    main()
+    board.main(__doc__, run, table, over="folds", n=3, models=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +48,7 @@ def test_a_region_is_embedded_and_gone_on_with(
     assert found.attrs["xcontrast_complete"] is True
     assert found.s1.attrs["model_digest"] == model.digest
     assert np.isfinite(found.s1).mean() > 0.9
-    assert re.search(r"done +0 tiles", _call(*words).stdout)
+    assert "  0 tiles" in _call(*words).stdout
 
 
 def test_a_flood_is_mapped(

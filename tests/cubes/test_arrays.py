@@ -82,6 +82,19 @@ def test_a_variable_a_band_as_odc_stac_gives(no_compute: None) -> None:
     assert cube.s1.chunks is not None
 
 
+def test_axes_say_their_units_where_the_projection_tells_them() -> None:
+    values = np.full((1, 2, 4, 4), 0.3, "f4")
+    places = {"band": ["red", "nir"], "y": np.arange(4.0) * -10, "x": np.arange(4.0) * 10}
+    plain = xr.DataArray(values, places, ("time", "band", "y", "x"))
+    assert "units" not in xc.as_cube(s2=plain).x.attrs
+    assert xc.as_cube(s2=plain.rio.write_crs(32632)).x.attrs["units"] == "metre"
+    assert xc.as_cube(s2=plain.rio.write_crs(4326)).y.attrs["units"] == "degrees_north"
+    named = plain.assign_coords(
+        x=plain.x.assign_attrs(units="m"), y=plain.y.assign_attrs(units="m")
+    )
+    assert xc.as_cube(s2=named.rio.write_crs(32632)).x.attrs == {"units": "m"}
+
+
 def test_power_becomes_decibels() -> None:
     cube = xc.as_cube(s1=_mine(["vv", "vh"], 0.1), s1_units="power")
     assert float(cube.s1[1, 1, 2, 2]) == pytest.approx(-10)

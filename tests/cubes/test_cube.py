@@ -156,6 +156,8 @@ def test_the_grid_is_right_for_both_libraries(items: list, geobox) -> None:
     assert cube.rio.crs.to_epsg() == 32632
     assert cube.rio.transform() == geobox.transform
     assert cube.s1.chunks[-2:] == ((N,), (N,))
+    # Pictures and areas go by them.
+    assert cube.x.attrs["units"] == cube.s1.y.attrs["units"] == "metre"
 
 
 def test_a_bbox_gets_the_utm_grid_of_its_centre(items: list) -> None:

@@ -104,6 +104,18 @@ def test_probabilities_of_pixels_follow_the_legend_whatever_was_labelled() -> No
     np.testing.assert_array_equal(got.label, expected)
 
 
+def test_a_category_of_one_pixel_is_fitted_and_axes_keep_their_units() -> None:
+    rng = np.random.default_rng(0)
+    truth = (np.arange(120 * 120).reshape(120, 120) == 7000).astype("uint8")
+    axes = {d: (d, 10.0 * np.arange(120), {"units": "m"}) for d in ("y", "x")}
+    labels = xr.DataArray(truth, axes, ("y", "x"))
+    layers = xr.DataArray(rng.normal(size=(2, 120, 120)), axes, ("feature", "y", "x"))
+    fitted = fit_pixels(layers + 9 * labels, labels, legend=xc.FLOOD)
+    assert fitted.classes_.tolist() == [0, 1]
+    mapped = map_pixels(fitted, layers, legend=xc.FLOOD)
+    assert mapped.x.attrs == mapped.y.attrs == {"units": "m"}
+
+
 def test_lazy_layers_are_fitted_as_those_in_memory() -> None:
     layers, truth = scene()
     layers[:, :3, :3] = np.nan

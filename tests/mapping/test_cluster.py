@@ -93,6 +93,16 @@ def test_on_a_cluster_a_killed_worker_costs_nothing(
     xr.testing.assert_allclose(plan.open().s1.compute(), direct, atol=1e-5)
 
 
+def test_a_network_has_all_cores_of_its_worker() -> None:
+    from distributed import Client, LocalCluster
+
+    options = {"n_workers": 1, "threads_per_worker": 3, "dashboard_address": None}
+    with LocalCluster(processes=True, **options) as cluster, Client(cluster) as client:
+        assert client.submit(children.count_cores).result() == (1, 3)
+    alone, at_work = children.count_cores()
+    assert alone == at_work
+
+
 def test_stopped_on_a_cluster_it_stops_there_too(
     wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
     monkeypatch: pytest.MonkeyPatch,

@@ -36,6 +36,7 @@ def test_a_plan_says_what_it_takes_and_reads_nothing(
     # Blocks of 64 px with a halo of 112, cut at the edges: the third begins at pixel 16.
     assert plan.work == 3 * (150 + 150 + 134) * (133 + 133 + 117)
     assert "27 not done" in repr(plan)
+    assert "27 not done</td>" in plan._repr_html_()
     assert "3 s1_time" in repr(plan)
     whole = xc.plan_map(
         cube=wide, model=untrained, sensor="s1", store=tmp_path / "w.zarr", tile=1000, probe=False
@@ -152,6 +153,7 @@ def test_what_failed_is_told_and_made_later(
     assert report.done == 26
     assert calls.count("0.1.1") == 2
     assert "1.0.2: OSError" in repr(report)
+    assert "1.0.2: OSError" in report._repr_html_()
     half = plan.open()
     assert half.attrs["xcontrast_complete"] is False
     assert (half.label[1, :16, 32:] == 255).all()

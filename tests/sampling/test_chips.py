@@ -41,6 +41,7 @@ def test_a_chip_cuts_both_sensors_alike(cube: xr.Dataset) -> None:
     assert len(chips) == 2 * 3 * 3
     assert len(chips[:4]) == 4
     assert "40 x 40 px" in repr(chips)
+    assert "40 x 40 px" in chips._repr_html_()
 
 
 def test_validity_equals_brute_force(cube: xr.Dataset) -> None:

@@ -101,7 +101,7 @@ def test_saved_chips_are_those_that_were_cut(pairs: xr.Dataset, tmp_path: Path) 
     for name in ("pair", "row", "col", "valid_fraction", "weight", "location"):
         np.testing.assert_array_equal(getattr(saved, name), getattr(chips, name))
     assert saved.told == chips.told
-    assert f"MB as int16 in {tmp_path / 'chips.zarr'}>" in repr(saved)
+    assert f"MB as int16, in {tmp_path / 'chips.zarr'}" in repr(saved)
     for one, two in zip(chips.split(seed=3), saved.split(seed=3), strict=True):
         np.testing.assert_array_equal(one.row, two.row)
         _equal(one[0].compute(), two[0])

@@ -98,7 +98,7 @@ def test_a_killed_run_goes_on_to_the_bit(method: str, ended: dict[str, Path]) ->
     assert resumed.card.training["held_out"] == whole.card.training["held_out"]
     assert resumed.card.training["steps"] == STEPS
     assert sorted(p.name for p in out.iterdir()) == [
-        "card.json", "history.csv", "weights.safetensors",
+        "card.json", "history.csv", "training.png", "weights.safetensors",
     ]  # fmt: skip
 
 
@@ -160,5 +160,5 @@ def test_an_interrupted_kernel_keeps_the_model_so_far(tmp_path: Path) -> None:
     assert reply["content"]["status"] == "ok", reply["content"]
     assert "True True True" in "".join(told)
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [
-        "card.json", "history.csv", "weights.safetensors",
+        "card.json", "history.csv", "training.png", "weights.safetensors",
     ]  # fmt: skip

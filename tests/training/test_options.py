@@ -254,7 +254,7 @@ def test_a_run_writes_its_log_as_it_goes(chips: xc.Chips, tmp_path: Path) -> Non
     assert list((tmp_path / "board").iterdir())
     # What was followed is the history now.
     assert sorted(p.name for p in model.path.iterdir()) == [
-        "card.json", "history.csv", "weights.safetensors",
+        "card.json", "history.csv", "training.png", "weights.safetensors",
     ]  # fmt: skip
     history = model.history
     watched = {"recall_at_1", "recall_at_5", "median_rank", "alignment", "uniformity",

@@ -75,5 +75,5 @@ def test_pretraining_in_two_processes_gives_one_model(folder: Path) -> None:
     assert list(model.history.step) == list(range(1, 7))
     assert model.card.training["n_devices"] == 2
     assert sorted(p.name for p in model.path.iterdir()) == [
-        "card.json", "chips.zarr", "history.csv", "weights.safetensors",
+        "card.json", "chips.zarr", "history.csv", "training.png", "weights.safetensors",
     ]  # fmt: skip

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -118,8 +119,13 @@ def test_nan_and_collapse_stop_the_run(chips: xc.Chips, tmp_path: Path) -> None:
     wild = xc.PretrainOptions(chip_size=32, progress=False, learning_rate=1e6, precision="32")
     with pytest.raises(TrainingError, match=r"Expected (a finite loss|features that differ)"):
         xc.pretrain(chips, max_steps=30, batch_size=16, out=tmp_path / "m", options=wild)
-    # It is over, and another one may take its place.
-    assert not list((tmp_path / "m").iterdir())
+    # It is over, what it logged tells why, and another one may take its place.
+    log = pd.read_csv(tmp_path / "m" / "log.csv")
+    assert {p.name for p in (tmp_path / "m").iterdir()} <= {"log.csv", "training.png"}
+    model = xc.pretrain(chips, max_steps=1, batch_size=16, out=tmp_path / "m", options=QUICK)
+    assert log.step.max() >= 1
+    assert len(model.history) == 1
+    assert not (model.path / "log.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +155,23 @@ def test_dates_of_one_sensor_are_taken_one_by_one(method: str) -> None:
     told = model.card.training
     assert told["n_pairs"] == 3
     assert told["n_train_chips"] + told["n_held_out_chips"] <= 27
+
+
+@pytest.mark.parametrize("dates", [1, 2])
+def test_places_of_one_sensor_are_taken_one_by_one(dates: int) -> None:
+    cube = planted_cube(64, n_times=2)[["s2"]].drop_vars("s2_time")
+    place = cube.rename(s2_time="date").isel(date=slice(None) if dates > 1 else 0)
+    places = xr.concat([place, 1.1 * place, 1.2 * place], "location")
+    model = xc.pretrain(places, method="simclr", max_steps=1, batch_size=4, options=QUICK)
+    told = model.card.training
+    assert told["n_pairs"] == 3 * dates
+    assert told["n_train_chips"] + told["n_held_out_chips"] == 3 * dates * 4
+
+
+def test_one_image_alone_is_enough_for_two_views_of_it() -> None:
+    image = planted_cube(96)[["s2"]].isel(s2_time=0)
+    model = xc.pretrain(image, method="simclr", max_steps=1, batch_size=4, options=QUICK)
+    assert model.card.training["n_pairs"] == 1
 
 
 def test_bad_data(cube: xr.Dataset) -> None:
@@ -220,7 +243,7 @@ def test_a_stopped_run_finds_its_chips_again(
         xc.pretrain(lazy, options=other, **call)
     model = xc.pretrain(lazy, options=QUICK, **call)
     assert sorted(p.name for p in model.path.iterdir()) == [
-        "card.json", "chips.zarr", "history.csv", "weights.safetensors",
+        "card.json", "chips.zarr", "history.csv", "training.png", "weights.safetensors",
     ]  # fmt: skip
 
 

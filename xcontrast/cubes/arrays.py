@@ -93,7 +93,16 @@ def as_cube(
     _check_grid(parts)
     cube = xr.merge(parts, compat="override", join="exact", combine_attrs="override")
     cube.attrs = {"title": "xcontrast cube"}
-    return cube
+    return _name_axes(cube)
+
+
+def _name_axes(cube: xr.Dataset) -> xr.Dataset:
+    """Say the units of y and x in CF's words, where a CRS tells them and nothing else does."""
+    known = all(d in cube.coords and "units" not in cube[d].attrs for d in ("y", "x"))
+    if not known or cube.rio.crs is None:
+        return cube
+    named: xr.Dataset = cube.rio.write_coordinate_system()
+    return named
 
 
 def _gather(

@@ -98,6 +98,15 @@ def open_cube(
     References
     ----------
     Sentinel-2 Products Specification Document; Planetary Computer, Sentinel-1 RTC.
+
+    Examples
+    --------
+    >>> truth = xc.read_truth(archive)
+    >>> opened = xc.open_cube(
+    ...     geobox=truth.odc.geobox, datetime="2023-05/2023-06", source=archive / "catalog.json"
+    ... )
+    >>> opened.s1.dims, opened.s1.dtype, opened.s1.chunks is not None
+    (('s1_time', 's1_band', 'y', 'x'), dtype('float32'), True)
     """
     import odc.geo.xr  # noqa: F401  (registers .odc)
     import rioxarray  # noqa: F401  (registers .rio)

@@ -44,7 +44,15 @@ DAMAGED_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to insist on one file."""
+    """How long to insist on one file.
+
+    Examples
+    --------
+    >>> patience = xc.Patience(timeout=10, limit=600)
+    >>> options = xc.CubeOptions(patience=patience)
+    >>> patience.wait(1) < patience.wait(5)
+    True
+    """
 
     timeout: float = 30.0
     """Seconds until a request without an answer is given up."""

@@ -191,7 +191,7 @@ def _load(
     loaded = loaded.assign_coords(time=times.values.astype("datetime64[ns]"))
     spatial = [dim for dim in loaded.dims if dim not in ("time", sensor.band)]
     loaded = loaded.rename(dict(zip(spatial, ("y", "x"), strict=True)))
-    valid = loaded[sensor.valid].drop_attrs()
+    valid = loaded[sensor.valid].drop_attrs(deep=False)  # The coords keep their units.
     valid.attrs = {"long_name": f"{sensor.title}: the ground is seen"}
     return loaded[sensor.name], valid
 

@@ -17,7 +17,14 @@ RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
 
 @dataclass(frozen=True, kw_only=True)
 class CubeOptions:
-    """What a cube is opened with beyond the call's own arguments."""
+    """What a cube is opened with beyond the call's own arguments.
+
+    Examples
+    --------
+    >>> options = xc.CubeOptions(orbit_state="descending", invalid_scl=(0, 1, 3, 9))
+    >>> options.orbit_state, options.resampling
+    ('descending', 'bilinear')
+    """
 
     crs: str | int | None = None
     """Of the grid made from a bbox; by default the UTM zone of its centre."""

@@ -1,7 +1,7 @@
 """How each sensor sees a simulated landscape on a day: backscatter with speckle, spectra, clouds.
 
-The numbers are typical published ones, named where they are used; docs/simulation.md tells the
-whole story and what is left out.
+The numbers are typical published ones, named where they are used; docs/explanation/simulation.md
+tells the whole story and what is left out.
 """
 
 from __future__ import annotations

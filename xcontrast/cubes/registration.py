@@ -91,6 +91,14 @@ def measure_shifts(
     Optics Letters 33(2), 156-158.
     Whole-scene shifts in the Planetary Computer's Sentinel-1 RTC: issues 404 and 492 of
     github.com/microsoft/PlanetaryComputer.
+
+    Examples
+    --------
+    >>> shifts = xc.measure_shifts(cube, window=64)
+    >>> list(shifts.data_vars)
+    ['shift_y', 'shift_x', 'distance', 'spread', 'n_windows', 'flagged']
+    >>> shifts.flagged.values
+    array([False, False])
     """
     kind = _find_sensor(cube, sensor)
     values = cube[kind.name].transpose(kind.time, kind.band, "y", "x")

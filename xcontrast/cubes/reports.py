@@ -94,6 +94,15 @@ def read_report(cube: xr.Dataset | xr.DataArray, *, client: Client | None = None
     Holds what this process and the cluster's workers noted since they started. Worker processes of
     dask's own multiprocessing scheduler have no way back: they only log a warning. Faults of access
     or network never end here: they stop the computation.
+
+    Examples
+    --------
+    >>> truth = xc.read_truth(archive)
+    >>> opened = xc.open_cube(
+    ...     geobox=truth.odc.geobox, datetime="2023-05", source=archive / "catalog.json"
+    ... )
+    >>> len(xc.read_report(opened))
+    0
     """
     names = cube.attrs.get(READS)
     if names is None:

@@ -49,6 +49,13 @@ class TokenSigner:
         End of the host names whose links are signed.
     timeout : float, default 30
         Seconds until a request for a token is given up.
+
+    Examples
+    --------
+    >>> sign = xc.TokenSigner()
+    >>> sign("https://example.org/B04.tif")  # not on Azure: left as it is
+    'https://example.org/B04.tif'
+    >>> sign.forget("https://example.org/B04.tif")
     """
 
     endpoint: str | None = None

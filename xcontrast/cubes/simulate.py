@@ -101,6 +101,12 @@ def simulate_archive(
     Speckle is multi-look gamma in power, backscatter depends on cover, season, soil moisture,
     roughness, incidence and orbit; spectra follow each parcel's phenology; clouds have shadows
     and an imperfect scene classification. See "The simulation" in the documentation.
+
+    Examples
+    --------
+    >>> catalog = xc.simulate_archive(folder / "plain", size=128, cycle=48, progress=False)
+    >>> catalog.name, xc.read_truth(folder / "plain").flood.shape
+    ('catalog.json', (128, 128))
     """
     root = Path(folder).resolve()
     _check(root, size, cycle, cloud)
@@ -140,6 +146,12 @@ def read_truth(folder: str | os.PathLike[str]) -> xr.Dataset:
     ------
     SourceError
         If there is no simulated archive in the folder.
+
+    Examples
+    --------
+    >>> truth = xc.read_truth(archive)
+    >>> list(truth.data_vars), truth.flood.dtype, "peak" in truth.attrs
+    (['flood', 'land_cover'], dtype('uint8'), True)
     """
     import odc.geo.xr  # noqa: F401  (registers .odc)
     import rioxarray

@@ -110,6 +110,16 @@ def embed(
     -----
     UserWarning
         If the result would be larger than 100 GB.
+
+    Examples
+    --------
+    >>> lazy = xc.embed(cube, model)
+    >>> lazy.s1.shape, lazy.s1.chunks is not None
+    ((2, 512, 24, 24), True)
+    >>> xc.embed(cube, model, space="joint", stride=8).s2.shape
+    (2, 128, 12, 12)
+    >>> xc.embed(cube.s1, model, at=points).dims
+    ('s1_time', 'feature', 'point')
     """
     options = (space, stride, at, min_valid, pool, precision, device)
     if isinstance(obj, xr.DataArray):

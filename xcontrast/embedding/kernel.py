@@ -48,7 +48,7 @@ class EmbedKernel(NetworkKernel):
 
     def __call__(self, window: Window, pieces: Pieces) -> npt.NDArray[np.float32]:
         """Embed ``(…, C, rows, cols)``, whose leading dims are of one, to ``(…, F, *cells)``."""
-        import torch
+        from xcontrast.nn.threads import at_work
 
         network = self.load()
         lead, n_bands = pieces.shape[:-3], pieces.shape[-3]
@@ -60,8 +60,7 @@ class EmbedKernel(NetworkKernel):
             (as_tensor(piece.reshape(n_bands, *piece.shape[-2:])), row - top, col - left)
             for piece, row, col in pieces
         )
-        # One at a time: a network uses all cores or the GPU, and other threads read meanwhile.
-        with network.lock, torch.inference_mode():
+        with at_work(network.lock):
             values, seen = network.prepare_pieces(parts, (n_bands, height, width))
             features = self._embed(values, start, window, network)
         share = _share_of_cells(window, _inner(window, seen.cpu().numpy(), start))

@@ -88,6 +88,12 @@ def unpack(packed: xr.Dataset) -> xr.DataArray:
     ------
     DataError
         If it is nothing that was packed.
+
+    Examples
+    --------
+    >>> back = xc.unpack(xc.pack(emb.s1))
+    >>> bool(abs(back - emb.s1).max() < 0.01 * abs(emb.s1).max())
+    True
     """
     if not {"packed", "scale"} <= set(packed.data_vars):
         raise DataError(

@@ -35,10 +35,12 @@ class PoolKernel(NetworkKernel):
         """Embed ``(…, C, H, W)`` to ``(…, F)``."""
         import torch
 
+        from xcontrast.nn.threads import at_work
+
         network = self.load()
         images = as_tensor(values.reshape(-1, *values.shape[-3:]))
         size = max(1, BATCH_PIXELS // (values.shape[-1] * values.shape[-2]))
-        with network.lock, torch.inference_mode():
+        with at_work(network.lock):
             parts = [self._embed(batch, network).cpu() for batch in torch.split(images, size)]
         result: npt.NDArray[np.float32] = torch.cat(parts).numpy()
         share = np.isfinite(values).all(-3).mean((-2, -1)).ravel()

@@ -59,6 +59,12 @@ def evaluate(
     ------
     DataError
         If grids or groups do not fit, or no cell is known in both.
+
+    Examples
+    --------
+    >>> scores = xc.evaluate(labels, labels, legend=xc.FLOOD, out=folder / "flood.html")
+    >>> float(scores.accuracy), (folder / "flood.html").exists()
+    (1.0, True)
     """
     if isinstance(mapped, xr.Dataset):
         # At once: both come from the same embedding.

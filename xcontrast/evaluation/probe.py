@@ -101,6 +101,18 @@ def probe(
     Roberts et al. (2017), Cross-validation strategies for data with temporal, spatial,
     hierarchical, or phylogenetic structure, for blocks. Ploton et al. (2020) for buffers. The
     shares of labels are those of Jain et al. (2022), section 4, who draw five subsets apart.
+
+    Examples
+    --------
+    >>> options = xc.ProbeOptions(
+    ...     block=32, buffer=4, baselines=("statistics", "pixels"), progress=False
+    ... )
+    >>> one = cube.s1.isel(s1_time=0)
+    >>> scores = xc.probe(one, labels, legend=xc.FLOOD, model=model, options=options)
+    >>> list(scores.variant.values)
+    ['embedding', 'statistics', 'pixels']
+    >>> scores.iou.dims
+    ('variant', 'fraction', 'category')
     """
     options = options or ProbeOptions()
     fractions = _check_fractions(fractions)

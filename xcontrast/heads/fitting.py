@@ -88,6 +88,14 @@ def fit(
     References
     ----------
     Guo et al. (2017), section 4.2, for the calibration.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, points, legend=xc.FLOOD, column="category")
+    >>> head.kind, sum(head.facts["n_cells"].values())
+    ('linear', 38)
+    >>> emb.s1.contrast.fit(labels, legend=xc.FLOOD, kind="knn").kind
+    'knn'
     """
     if kind not in KINDS:
         raise DataError(

@@ -25,7 +25,7 @@ from xcontrast.heads.classifiers.classifier import Floats
 from xcontrast.legends import Legend
 from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.records import read_record
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Described, Sheet
 
 __all__ = ["KINDS", "Head", "load_head"]
 
@@ -47,9 +47,21 @@ KINDS: dict[str, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class Head:
-    """A classifier on frozen embeddings, and what it may be used on."""
+@dataclass(frozen=True, repr=False)
+class Head(Described):
+    """A classifier on frozen embeddings, and what it may be used on.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, points, legend=xc.FLOOD, column="category")
+    >>> again = head.save(folder / "flood")
+    >>> again.digest == head.digest
+    True
+    >>> again.card_markdown().splitlines()[1]
+    'library_name: xcontrast'
+    >>> again.probability(np.zeros((2, head.facts["n_features"]), "float32")).shape
+    (2, 2)
+    """
 
     kind: str
     legend: Legend
@@ -109,12 +121,6 @@ class Head:
     card_markdown = head_markdown
     push_to_hub = push_to_hub
 
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
-
     def _sheet(self) -> Sheet:
         counts = ", ".join(f"{k} {v:,}" for k, v in self.facts["n_cells"].items())
         n_held = self.facts["n_calibrated"]
@@ -147,6 +153,13 @@ def load_head(path: str | os.PathLike[str]) -> Head:
     ModelError
         If it is no head folder, is of a newer format, or was damaged or changed; or if the hub
         has no such repository, or cannot be reached.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, points, legend=xc.FLOOD, column="category")
+    >>> _ = head.save(folder / "flood")
+    >>> xc.load_head(folder / "flood").legend.names
+    ('dry', 'flood')
     """
     from safetensors.numpy import load_file
 

@@ -45,6 +45,12 @@ def match_labels(
     DataError
         If codes are not in the legend, nothing overlaps, nothing is labelled, or dims and column
         do not fit.
+
+    Examples
+    --------
+    >>> on_cells = match_labels(labels, emb.s1, legend=xc.FLOOD)
+    >>> labels.shape, on_cells.shape, on_cells.dtype
+    ((96, 96), (24, 24), dtype('uint8'))
     """
     if "y" not in like.dims:
         matched = _match_listed(labels, like, legend, column)

@@ -59,6 +59,13 @@ def predict(
     DataError
         If the head was fitted on another model, space, sensor or number of features, or bands,
         units or dates are not a segmenter's.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, labels, legend=xc.FLOOD)
+    >>> mapped = xc.predict(emb.s1, head, like=cube)
+    >>> mapped.label.dtype, mapped.label.attrs["flag_meanings"], dict(mapped.probability.sizes)
+    (dtype('uint8'), 'dry flood', {'category': 2, 'y': 96, 'x': 96})
     """
     if isinstance(head, Segmenter):
         probability = segment(obj, head, event=event)

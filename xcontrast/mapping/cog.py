@@ -38,6 +38,11 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
         If there are more dims, or no CRS.
     SourceError
         If the file is there and `overwrite` is not set.
+
+    Examples
+    --------
+    >>> xc.to_cog(labels, folder / "flood.tif").name
+    'flood.tif'
     """
     from rasterio.io import MemoryFile
     from rasterio.shutil import copy

@@ -18,7 +18,7 @@ from xcontrast.mapping.running import MapReport, Order, run_tiles
 from xcontrast.model import Model, share
 from xcontrast.regions import Region, RegionStore
 from xcontrast.sensors import SENSORS
-from xcontrast.sheets import Sheet, say_bytes
+from xcontrast.sheets import Described, Sheet, say_bytes
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,9 +29,25 @@ STORED = 2
 """Bytes of a number in the archive."""
 
 
-@dataclass(frozen=True)
-class MapPlan:
-    """A map that can be made tile by tile, and gone on with."""
+@dataclass(frozen=True, repr=False)
+class MapPlan(Described):
+    """A map that can be made tile by tile, and gone on with.
+
+    Examples
+    --------
+    >>> plan = xc.plan_map(
+    ...     store=folder / "s1.zarr", model=model, cube=cube, sensor="s1", probe=False
+    ... )
+    >>> len(plan.pending()), plan.facts["tiles"]
+    (2, 2)
+    >>> _ = plan.run(progress=False)
+    >>> len(plan.pending()), dict(plan.open().sizes)
+    (0, {'s1_time': 2, 'feature': 512, 'y': 24, 'x': 24})
+    >>> plan.write_overviews(progress=False)
+    []
+    >>> plan.to_cog(folder / "s1.tif", time="2023-04-01").name
+    's1.tif'
+    """
 
     lazy: xr.Dataset = field(repr=False)
     """What is written."""
@@ -151,12 +167,6 @@ class MapPlan:
             "bytes_to_write": sum(v.nbytes for v in self.lazy.data_vars.values()) * share,
             "seconds_to_encode": self.work * share / self.rate if self.rate else float("nan"),
         }
-
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
 
     def _sheet(self) -> Sheet:
         told = self.facts

@@ -87,6 +87,14 @@ def plan_map(
         If it is not clear what to map, or the inputs do not fit each other.
     SourceError
         If the store holds something else, or was begun with another plan.
+
+    Examples
+    --------
+    >>> plan = xc.plan_map(
+    ...     store=folder / "s1.zarr", model=model, cube=cube, sensor="s1", probe=False
+    ... )
+    >>> plan.facts["bytes_to_write"]
+    2359296.0
     """
     network = head if isinstance(head, Segmenter) else model
     if network is None:

@@ -14,7 +14,7 @@ import xarray as xr
 from xcontrast.cubes.reports import watch_reads
 from xcontrast.progress import track
 from xcontrast.regions import Region, RegionStore
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Described, Sheet
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -36,8 +36,8 @@ class Order:
     """Whether a tile is done although files of it could not be read."""
 
 
-@dataclass(frozen=True)
-class MapReport:
+@dataclass(frozen=True, repr=False)
+class MapReport(Described):
     """What came of a run."""
 
     done: int
@@ -51,12 +51,6 @@ class MapReport:
     complete: bool
     """Whether all tiles are done: none failed, and none has gaps unless they were accepted."""
     seconds: float
-
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
 
     def _sheet(self) -> Sheet:
         rows = [

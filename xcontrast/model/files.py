@@ -67,6 +67,13 @@ def read_export(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     ModelError
         If it is no such file, is of a newer format, was damaged or changed, or onnx is missing.
+
+    Examples
+    --------
+    >>> path = model.export(folder / "s1.onnx", sensor="s1")
+    >>> told = xc.read_export(path)
+    >>> told["bands"], told["stride"], told["n_features"], told["max_difference"] < 1e-4
+    (['vv', 'vh'], 4, 512, True)
     """
     file = Path(path)
     try:

@@ -16,7 +16,7 @@ from xcontrast.model.cards import card_markdown
 from xcontrast.model.exporting import export as export_model
 from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.model.items import stac_item
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Described, Sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,9 +27,23 @@ FORMAT = "xcontrast-model"
 VERSION = 2
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model folder that has been checked; small, and safe to send to a worker."""
+@dataclass(frozen=True, repr=False)
+class Model(Described):
+    """A model folder that has been checked; small, and safe to send to a worker.
+
+    Examples
+    --------
+    >>> model.sensors, model.card.encoder
+    (('s1', 's2'), 'resnet18')
+    >>> mine = model.save(folder / "mine")
+    >>> mine.digest == model.digest, sorted(f.name for f in mine.path.iterdir())
+    (True, ['card.json', 'weights.safetensors'])
+    >>> mine.card_markdown().splitlines()[1]
+    'library_name: xcontrast'
+    >>> item = mine.stac_item(bbox=(9.0, 45.1, 9.1, 45.2))
+    >>> item.properties["mlm:architecture"]
+    'resnet18'
+    """
 
     path: Path
     card: Card
@@ -73,12 +87,6 @@ class Model:
     card_markdown = card_markdown
     stac_item = stac_item
     push_to_hub = push_to_hub
-
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
 
     def _sheet(self) -> Sheet:
         card = self.card
@@ -157,6 +165,12 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     ModelError
         If it is not a model folder, is of a newer format, or was damaged or changed; or if the
         hub has no such repository, or cannot be reached.
+
+    Examples
+    --------
+    >>> _ = model.save(folder / "mine")
+    >>> xc.load_model(folder / "mine").sensors
+    ('s1', 's2')
     """
     folder = find_folder(path)
     facts = read_folder(folder, form=FORMAT, version=VERSION)

@@ -80,6 +80,17 @@ def import_weights(
     ----------
     Manas et al. (2021), Seasonal Contrast; Wang et al. (2023), SSL4EO-S12; Stewart et al. (2022),
     torchgeo.
+
+    Examples
+    --------
+    >>> import timm, torch
+    >>> network = timm.create_model("resnet18", in_chans=3, num_classes=0)
+    >>> torch.save(network.state_dict(), folder / "resnet18.pth")
+    >>> mine = xc.import_weights(
+    ...     folder / "resnet18.pth", layout="timm", encoder="resnet18", out=folder / "mine"
+    ... )
+    >>> mine.card.sensors["s2"].bands
+    ('B04', 'B03', 'B02')
     """
     import torch
 

@@ -51,6 +51,10 @@ def share(model: Shareable, client: Client) -> None:
     ------
     ModelError
         If the model's folder is gone or was changed, or a worker can keep no copy.
+
+    Examples
+    --------
+    >>> xc.share(model, client)
     """
     name = f"xcontrast-{model.digest}"
     if client.run_on_scheduler(lambda dask_scheduler: name in dask_scheduler.worker_plugins):

@@ -37,6 +37,11 @@ def plot_timeline(cube: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ------
     DataError
         If there is no time at all.
+
+    Examples
+    --------
+    >>> [label.get_text() for label in plot_timeline(cube).get_yticklabels()]
+    ['Sentinel-1  n = 2', 'Sentinel-2  n = 2']
     """
     rows = [row for sensor in SENSORS for row in _rows(cube, sensor.name, sensor.title)]
     if not rows:
@@ -133,6 +138,11 @@ def plot_lags(pairs: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     ------
     DataError
         If there is no ``lag`` or no pair.
+
+    Examples
+    --------
+    >>> plot_lags(xc.pairs(cube)).get_xlabel()
+    'lag, S1 minus S2 (days); left of zero S1 came first'
     """
     if "lag" not in pairs.coords or not pairs["lag"].size:
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,15 @@ class Clicks:
     """Points clicked on a picture, as labels.
 
     A left click labels a point with the category in hand, a right click removes the nearest one;
-    the keys 1 to 9 take another category in hand. :attr:`labels` is what to fit on.
+    the keys 1 to 9 take another category in hand; :meth:`add` labels points without a mouse.
+    :attr:`labels` is what to fit on.
+
+    Examples
+    --------
+    >>> clicks = cube.s2.contrast.click(legend=xc.FLOOD)
+    >>> clicks.add("flood", [(float(cube.x[3]), float(cube.y[5]))])
+    >>> len(clicks), list(clicks.labels.columns)
+    (1, ['category', 'geometry', 'time'])
     """
 
     def __init__(self, ax: Axes, legend: Legend, *, crs: Any, time: pd.Timestamp | None) -> None:
@@ -53,6 +62,46 @@ class Clicks:
         at = geopandas.points_from_xy([p[0] for p in self._points], [p[1] for p in self._points])
         found = geopandas.GeoDataFrame(frame, geometry=at, crs=self.crs)
         return found if self.time is None else found.assign(time=self.time)
+
+    def add(self, category: str, points: Iterable[tuple[float, float]]) -> None:
+        """Label points without a mouse: a script's, or another session's.
+
+        Parameters
+        ----------
+        category : str
+            Of the legend.
+        points : iterable of (x, y)
+            In the picture's CRS; all of them on the picture.
+
+        Raises
+        ------
+        DataError
+            If the legend has no such category, or a point lies beside the picture.
+        """
+        if category not in self.legend.names:
+            raise DataError(
+                problem(
+                    expected=f"a category of the legend: {', '.join(self.legend.names)}",
+                    received=repr(category),
+                    do="choose one, or give click() the legend that has it",
+                )
+            )
+        placed = [(float(x), float(y)) for x, y in points]
+        (left, right), (low, high) = (
+            sorted(b) for b in (self.ax.get_xbound(), self.ax.get_ybound())
+        )
+        beside = [(x, y) for x, y in placed if not (left <= x <= right and low <= y <= high)]
+        if beside:
+            raise DataError(
+                problem(
+                    expected=f"points with x in {left:g}..{right:g} and y in {low:g}..{high:g}",
+                    received=f"{len(beside)} others, such as {beside[0]}",
+                    do="give x before y, in the CRS of the picture",
+                )
+            )
+        number = self.legend.names.index(category)
+        self._points += [(x, y, number) for x, y in placed]
+        self._draw()
 
     def __len__(self) -> int:
         return len(self._points)
@@ -119,6 +168,12 @@ def click(
     ------
     DataError
         If the array is not of a sensor, or has no CRS.
+
+    Examples
+    --------
+    >>> clicks = xc.click(cube.s2, legend=xc.FLOOD, time="2023-04-14")
+    >>> clicks.time.date().isoformat(), clicks.legend.names
+    ('2023-04-14', ('dry', 'flood'))
     """
     import odc.geo.xr  # noqa: F401  (registers .odc)
 
@@ -137,9 +192,8 @@ def click(
     ax = new_axes(ax, figsize=(7.0, 6.4))
     rgba, stretch = picture(thin(shown).compute())
     map_frame(ax, rgba, thin(shown))
-    ax.annotate(
-        f"{sensor.title} {words}; {stretch}", (0, -0.14), xycoords="axes fraction", fontsize=8
-    )
+    # With the axis label, which a layout makes room for whatever the size of the axes.
+    ax.set_xlabel(f"{ax.get_xlabel()}\n{sensor.title} {words}\n{stretch}", fontsize=8)
     stamp = shown.coords.get(f"{sensor.name}_time")
     moment = None if stamp is None or pd.isna(stamp.values) else pd.Timestamp(stamp.values)
     return Clicks(ax, legend, crs=box.crs.to_wkt(), time=moment)

@@ -40,6 +40,12 @@ def plot_map(label: xr.DataArray, *, time: Any = None, ax: Axes | None = None) -
     ------
     DataError
         If the flags are missing or a code is not among them.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, labels, legend=xc.FLOOD)
+    >>> plot_map(xc.predict(emb.s1, head).label).get_aspect()
+    1.0
     """
     codes, names, colors = _flags(label)
     one, when = one_time(label, time, keep=("y", "x"))
@@ -90,6 +96,11 @@ def plot_hits(
     ------
     DataError
         If the two are not on one grid.
+
+    Examples
+    --------
+    >>> plot_hits(labels, labels).get_title("left")
+    'code 1 · IoU 1.000'
     """
     one, when = one_time(label, None, keep=("y", "x"))
     two, _ = one_time(truth, None, keep=("y", "x"))

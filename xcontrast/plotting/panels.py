@@ -23,6 +23,9 @@ MAX_SIDE = 1200
 """Longest side of a picture in cells; larger arrays are thinned before they are computed."""
 
 
+KILOMETRE = 1000.0
+"""Metres."""
+
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#6b6b6b"
 """Okabe and Ito's blue and vermilion, and a grey for what is only context."""
 
@@ -119,12 +122,14 @@ def one_time(da: xr.DataArray, time: Any, *, keep: tuple[str, ...]) -> tuple[xr.
         if timed and n > 1:
             words = f"{day(da[dim].values)} ({at + 1} of {n} dates)"
     if not words:
-        times = [
-            c.values
-            for c in da.coords.values()
+        times = {
+            str(name): c.values
+            for name, c in da.coords.items()
             if c.ndim == 0 and np.issubdtype(c.dtype, np.datetime64) and not np.isnat(c.values)
-        ]
-        words = day(times[0]) if times else ""
+        }
+        # One sensor of a pair bears the times of both: its own is meant.
+        sensor = next((n for n in ("s1", "s2") if f"{n}_band" in da.dims), da.attrs.get("sensor"))
+        words = day(times.get(f"{sensor}_time", next(iter(times.values())))) if times else ""
     return da.transpose(*keep), words
 
 
@@ -134,8 +139,10 @@ def thin(da: xr.DataArray) -> xr.DataArray:
     return da.isel(y=slice(None, None, step), x=slice(None, None, step))
 
 
-def map_frame(ax: Axes, image: np.ndarray, like: xr.DataArray) -> None:
-    """Draw RGBA `image` in the coordinates of `like`, with axes in km or degrees.
+def map_frame(ax: Axes, image: np.ndarray, like: xr.DataArray, *, labelled: bool = True) -> None:
+    """Draw RGBA `image` in the coordinates of `like`, north up, with axes in km or degrees.
+
+    On a grid in metres it bears a scale bar.
 
     Parameters
     ----------
@@ -145,6 +152,8 @@ def map_frame(ax: Axes, image: np.ndarray, like: xr.DataArray) -> None:
         The picture, rows as in `like`.
     like : DataArray (..., y, x)
         Gives the coordinates; without them the axes count cells.
+    labelled : bool, default True
+        Whether the axes are labelled.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -157,11 +166,40 @@ def map_frame(ax: Axes, image: np.ndarray, like: xr.DataArray) -> None:
     if "y" in like.coords:
         ax.set_ylim(min(bottom, top), max(bottom, top))
     ax.set_facecolor(NO_DATA)
+    if x_scale == KILOMETRE:
+        _scale_bar(ax, right - left)
+    if not labelled:
+        ax.set(xticks=[], yticks=[])
+        return
     for axis, name, scale in ((ax.xaxis, x_name, x_scale), (ax.yaxis, y_name, y_scale)):
         axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(_scaled(scale))
         axis.set_label_text(name, fontsize=8.5)
     ax.tick_params(labelsize=8)
+
+
+def _scale_bar(ax: Axes, width: float) -> None:
+    """Draw a bar of a round length, at most a quarter of the `width` of the picture, in metres."""
+    from matplotlib.font_manager import FontProperties
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+
+    most = abs(width) / 4
+    decade = 10.0 ** np.floor(np.log10(most))
+    length = decade * max(step for step in (1, 2, 5) if step * decade <= most)
+    words = f"{length / KILOMETRE:g} km" if length >= KILOMETRE else f"{length:g} m"
+    bar = AnchoredSizeBar(
+        ax.transData,
+        length,
+        words,
+        "lower right",
+        pad=0.3,
+        borderpad=0.4,
+        sep=2,
+        color="black",
+        fontproperties=FontProperties(size=7),
+    )
+    bar.patch.set(alpha=0.75, edgecolor="none")
+    ax.add_artist(bar)
 
 
 def _scaled(scale: float) -> Callable[[float, float], str]:
@@ -178,7 +216,7 @@ def _span(like: xr.DataArray, dim: str) -> tuple[float, float, str, float]:
     units = str(like[dim].attrs.get("units", ""))
     edges = (values[0] - half, values[-1] + half)
     if units in ("m", "metre", "meter", "metres", "meters"):
-        return *edges, {"x": "easting (km)", "y": "northing (km)"}[dim], 1000.0
+        return *edges, {"x": "easting (km)", "y": "northing (km)"}[dim], KILOMETRE
     if units.startswith("degree"):
         return *edges, {"x": "longitude (°)", "y": "latitude (°)"}[dim], 1.0
     return *edges, f"{dim} ({units})" if units else dim, 1.0
@@ -186,9 +224,8 @@ def _span(like: xr.DataArray, dim: str) -> tuple[float, float, str, float]:
 
 def cell_area_km2(like: xr.DataArray) -> float | None:
     """Area of one cell in km², or None where the grid is not in metres."""
-    if not all(
-        d in like.coords and like.sizes[d] > 1 and _span(like, d)[3] == 1000.0 for d in ("y", "x")
-    ):
+    sides = [d for d in ("y", "x") if d in like.coords and like.sizes[d] > 1]
+    if len(sides) < 2 or any(_span(like, d)[3] != KILOMETRE for d in sides):
         return None
     steps = [abs(float(like[d][1] - like[d][0])) for d in ("y", "x")]
     return steps[0] * steps[1] / 1e6

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.plotting.panels import NO_DATA, require_dims, thin
+from xcontrast.plotting.panels import map_frame, require_dims, thin
 from xcontrast.plotting.scenes import optical_rgba, radar_rgba
 from xcontrast.sensors import S1, S2
 
@@ -42,6 +42,14 @@ def plot_places(collection: xr.Dataset, *, n: int = 4) -> Figure:
     ------
     DataError
         If there is no place or no date.
+
+    Examples
+    --------
+    >>> tiles = xr.concat([cube.isel(y=slice(0, 32), x=slice(0, 32))] * 2, "location")
+    >>> tiles = tiles.s2.drop_vars(["x", "y", "spatial_ref"])
+    >>> places = xc.as_cube(s2=tiles.rename(s2_time="date", s2_band="band"))
+    >>> len(plot_places(places, n=2).axes)
+    4
     """
     shown = [sensor for sensor in (S2, S1) if sensor.name in collection]
     sizes = collection.sizes
@@ -74,8 +82,7 @@ def plot_places(collection: xr.Dataset, *, n: int = 4) -> Figure:
             sensor, date = shown[k % len(shown)], k // len(shown)
             values = thin(place[sensor.name].isel(date=date)).compute()
             image, words[sensor.title] = RENDER[sensor](values)
-            ax.imshow(image, interpolation="nearest")
-            ax.set(xticks=[], yticks=[], facecolor=NO_DATA)
+            map_frame(ax, image, values, labelled=False)
             ax.set_title(_title(place, sensor.time, date), loc="left", fontsize=7.5)
         row[0].set_ylabel(_where(place), fontsize=7.5)
     figure.suptitle(

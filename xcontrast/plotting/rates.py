@@ -43,6 +43,11 @@ def plot_rate(cube: xr.Dataset, *, longest: float = 15, ax: Axes | None = None) 
     ------
     DataError
         If the cube has no dates of both sensors, or `longest` is not above 0.
+
+    Examples
+    --------
+    >>> plot_rate(cube).get_ylabel()
+    'Sentinel-2 dates with a pair (%)'
     """
     times = [cube[s.time].values if s.time in cube.dims else np.array([]) for s in (S1, S2)]
     if not all(len(own) for own in times) or longest <= 0:

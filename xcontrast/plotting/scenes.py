@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.plotting.panels import NO_DATA, map_frame, new_axes, one_time, require_dims, thin
+from xcontrast.plotting.panels import map_frame, new_axes, one_time, require_dims, thin
 from xcontrast.sensors import S1, S2
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ def plot_pairs(pairs: xr.Dataset, *, n: int = 4, axes: Sequence[Axes] | None = N
     ------
     DataError
         If there are no pairs of both sensors, or too few axes.
+
+    Examples
+    --------
+    >>> len(plot_pairs(xc.pairs(cube), n=2).axes)
+    4
     """
     if not {"s1", "s2"} <= set(pairs) or not pairs.sizes.get("pair") or n < 1:
         raise DataError(
@@ -75,8 +80,7 @@ def plot_pairs(pairs: xr.Dataset, *, n: int = 4, axes: Sequence[Axes] | None = N
             (panels[2 * k + 1], S2, optical_rgba),
         ):
             image, words[sensor.title] = render(thin(pair[sensor.name]).compute())
-            ax.imshow(image, interpolation="nearest")
-            ax.set(xticks=[], yticks=[], facecolor=NO_DATA)
+            map_frame(ax, image, thin(pair[sensor.name]), labelled=False)
             ax.set_title(_title(pair, sensor.name), loc="left", fontsize=8.5)
     figure = panels[0].get_figure(root=True)
     assert figure is not None
@@ -221,6 +225,11 @@ def plot_pca(
     ------
     DataError
         If there are fewer than three features or four valid cells.
+
+    Examples
+    --------
+    >>> plot_pca(emb.s1).get_aspect()
+    1.0
     """
     require_dims(embedding, ("feature", "y", "x"), "an embedding")
     one, when = one_time(embedding, time, keep=("feature", "y", "x"))

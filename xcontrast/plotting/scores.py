@@ -48,6 +48,16 @@ def plot_fractions(
     ------
     DataError
         If there is no such score, or no category is named of several.
+
+    Examples
+    --------
+    >>> options = xc.ProbeOptions(block=32, buffer=4, baselines=("pixels",), progress=False)
+    >>> scores = xc.probe(
+    ...     cube.s1.isel(s1_time=0), labels, legend=xc.FLOOD, model=model, fractions=(0.5, 1.0),
+    ...     options=options,
+    ... )
+    >>> plot_fractions(scores).get_xlabel()
+    'share of the training blocks or locations that is labelled'
     """
     two = scores.sizes["category"] == 2
     score = score or ("iou" if two or category else "mean_iou")
@@ -132,6 +142,12 @@ def plot_confusion(scores: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
+
+    Examples
+    --------
+    >>> scores = xc.score(labels, labels, legend=xc.FLOOD)
+    >>> plot_confusion(scores).get_xlabel()
+    'mapped as'
     """
     counts = scores["confusion"].transpose("truth", "predicted").values
     names = list(map(str, scores["truth"].values))
@@ -178,6 +194,14 @@ def plot_reliability(
     Axes
         On the dashed line they agree; below it a category is given too readily, above it too
         rarely. The size of a point grows with its cells; bars beneath show their share.
+
+    Examples
+    --------
+    >>> head = xc.fit(emb.s1, labels, legend=xc.FLOOD)
+    >>> mapped = xc.predict(emb.s1, head, like=labels)
+    >>> table = xc.calibration(mapped.probability, labels, legend=xc.FLOOD)
+    >>> plot_reliability(table).get_ylabel()
+    'share that is flood'
     """
     if category is None and table.sizes["category"] == 2:
         category = str(table.category.values[1])

@@ -42,6 +42,12 @@ def plot_training(history: pd.DataFrame, *, axes: Sequence[Axes] | None = None) 
     ------
     DataError
         If there is no step, or the columns are not there.
+
+    Examples
+    --------
+    >>> history = pd.DataFrame({"step": [1, 2, 3], "loss": [4.1, 3.8, 3.5]})
+    >>> len(plot_training(history).axes)
+    2
     """
     if not {"step", "loss"} <= set(history) or not len(history):
         raise DataError(
@@ -113,6 +119,9 @@ def _spread(ax: Axes, history: pd.DataFrame) -> None:
     known = history.dropna(subset=["alignment", "uniformity"])
     ax.set(xlabel="step")
     plain_axes(ax, grid="y")
+    if not len(known):
+        ax.set_title("Held-out features were not finite", loc="left", fontsize=9)
+        return
     for column, color, marker in (("alignment", BLUE, "o"), ("uniformity", ORANGE, "s")):
         label = f"{column}, last {known[column].iloc[-1]:.2f}"
         ax.plot(known["step"], known[column], marker=marker, ms=4, color=color, label=label)

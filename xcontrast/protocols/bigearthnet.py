@@ -115,6 +115,12 @@ def open_bigearthnet(
     ----------
     Sumbul et al. (2019), BigEarthNet; Sumbul et al. (2021), BigEarthNet-MM; splits of Neumann et
     al. (2019).
+
+    Examples
+    --------
+    >>> patches = open_bigearthnet(files["bigearthnet"])
+    >>> patches.s2.dims, patches.labels.shape
+    (('location', 's2_band', 'y', 'x'), (12, 19))
     """
     root = Path(folder)
     patches = find_folder(root, S2_FOLDERS, holds="S2?_MSIL2A_*")
@@ -232,6 +238,16 @@ def run_bigearthnet(
     References
     ----------
     Manas et al. (2021), Seasonal Contrast, section 4.1 and its public code.
+
+    Examples
+    --------
+    >>> from xcontrast.protocols.encoders import make_random
+    >>> from xcontrast.protocols.options import ReproduceOptions
+    >>> untrained = make_random({"s2": INPUT}, encoder="test_resnet")
+    >>> options = ReproduceOptions(max_steps=1, batch_size=2)
+    >>> patches = open_bigearthnet(files["bigearthnet"])
+    >>> list(run_bigearthnet(patches, untrained, ways=("linear",), options=options).task)
+    ['linear, 10 %', 'linear, 100 %']
     """
     options = options or ReproduceOptions()
     scored = "val" if options.paper_compat else "test"

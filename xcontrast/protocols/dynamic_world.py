@@ -75,6 +75,12 @@ def open_dynamic_world(
     ----------
     Tait et al. (2021), doi 10.1594/PANGAEA.933475, supplement to Brown et al. (2022), Dynamic
     World.
+
+    Examples
+    --------
+    >>> tiles = open_dynamic_world(files["dynamic_world"])
+    >>> list(tiles.data_vars), tiles.s2.shape
+    (['s1', 's2', 'label'], (11, 3, 510, 510))
     """
     root = find_folder(Path(folder), (".",), holds="label/*.tif")
     train, test = (
@@ -145,6 +151,12 @@ def run_dynamic_world(
     References
     ----------
     Jain, Wilson and Gulshan (2022), section 4.
+
+    Examples
+    --------
+    Days: dozens of trainings, each of 100,000 steps.
+
+    >>> run_dynamic_world(open_dynamic_world("data/dynamic_world"), model)  # doctest: +SKIP
     """
     tables = []
     for sensor in (s for s in model.sensors if s in dataset.data_vars):

@@ -89,6 +89,12 @@ def open_eurosat(
     ----------
     Helber et al. (2019), EuroSAT; splits of Neumann et al. (2019), In-domain representation
     learning for remote sensing.
+
+    Examples
+    --------
+    >>> images = open_eurosat(files["eurosat"])
+    >>> images.s2.shape, images.label.attrs["flag_meanings"].split()[:2]
+    ((40, 3, 64, 64), ['AnnualCrop', 'Forest'])
     """
     root = Path(folder)
     classes = find_folder(root, FOLDERS, holds="AnnualCrop/*.jpg")
@@ -163,6 +169,15 @@ def run_eurosat(
     References
     ----------
     Manas et al. (2021), Seasonal Contrast, section 4.2 and its public code.
+
+    Examples
+    --------
+    >>> from xcontrast.protocols.encoders import make_random
+    >>> from xcontrast.protocols.options import ReproduceOptions
+    >>> untrained = make_random({"s2": INPUT}, encoder="test_resnet")
+    >>> options = ReproduceOptions(max_steps=1, batch_size=2)
+    >>> list(run_eurosat(open_eurosat(files["eurosat"]), untrained, options=options).task)
+    ['linear', 'kNN-5']
     """
     from sklearn.neighbors import KNeighborsClassifier
 

@@ -9,7 +9,13 @@ __all__ = ["ReproduceOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceOptions:
-    """How a protocol is run; everything else is the paper's."""
+    """How a protocol is run; everything else is the paper's.
+
+    Examples
+    --------
+    >>> ReproduceOptions(max_steps=2).limit(100), ReproduceOptions().limit(100)
+    (2, 100)
+    """
 
     seed: int = 42
     """Of heads, orders and subsets; 42 in Seasonal Contrast's code."""

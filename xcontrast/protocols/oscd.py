@@ -84,6 +84,12 @@ def open_oscd(
     References
     ----------
     Daudt et al. (2018), Urban change detection for multispectral Earth observation.
+
+    Examples
+    --------
+    >>> tiles = open_oscd(files["oscd"])
+    >>> tiles.s2.dims, tiles.label.dtype
+    (('location', 'date', 's2_band', 'y', 'x'), dtype('uint8'))
     """
     root = Path(folder)
     images = find_folder(root, (IMAGES, "."), holds="*/imgs_1_rect/B02.tif")
@@ -193,6 +199,15 @@ def run_oscd(
     References
     ----------
     Manas et al. (2021), Seasonal Contrast, section 4.3 and its public code.
+
+    Examples
+    --------
+    >>> from xcontrast.protocols.encoders import make_random
+    >>> from xcontrast.protocols.options import ReproduceOptions
+    >>> untrained = make_random({"s2": INPUT}, encoder="test_resnet")
+    >>> options = ReproduceOptions(max_steps=1, batch_size=2)
+    >>> list(run_oscd(open_oscd(files["oscd"]), untrained, options=options).task)
+    ['precision', 'recall', 'F1']
     """
     options = options or ReproduceOptions()
     if options.paper_compat:

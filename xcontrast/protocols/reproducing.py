@@ -26,7 +26,18 @@ __all__ = ["Reproduction", "reproduce"]
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a model reached under a published protocol, and what the papers report."""
+    """What a model reached under a published protocol, and what the papers report.
+
+    Examples
+    --------
+    >>> from xcontrast.protocols.tables import published
+    >>> table = published("oscd")
+    >>> told = Reproduction("oscd", table.head(1), table, ("ours is a row of the paper's",))
+    >>> str(told).splitlines()[0]
+    'oscd: precision, recall and F1 of change, %'
+    >>> "departures" in told.to_json()
+    True
+    """
 
     name: str
     ours: pd.DataFrame
@@ -175,6 +186,14 @@ def reproduce(
         If the name is unknown, or the data or the model do not fit the protocol.
     ModelError
         If the model has no encoder for the sensor.
+
+    Examples
+    --------
+    >>> untrained = make_random({"s2": eurosat.INPUT}, encoder="test_resnet")
+    >>> options = ReproduceOptions(max_steps=1, batch_size=2)
+    >>> told = reproduce("eurosat", files["eurosat"], untrained, options=options)
+    >>> print(str(told).splitlines()[0])
+    eurosat: accuracy, %
     """
     options = options or ReproduceOptions()
     rows = published(name)

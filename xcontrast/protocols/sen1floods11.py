@@ -69,6 +69,12 @@ def open_sen1floods11(
     References
     ----------
     Bonafilia et al. (2020), Sen1Floods11, version 1.1.
+
+    Examples
+    --------
+    >>> floods = open_sen1floods11(files["sen1floods11"])
+    >>> floods.s1.shape, sorted(set(floods.split.values))
+    ((13, 2, 512, 512), ['bolivia', 'test', 'train', 'valid'])
     """
     root = Path(folder)
     base = find_folder(root, ("v1.1", "."), holds="data/flood_events/HandLabeled/S1Hand/*.tif")
@@ -141,6 +147,12 @@ def run_sen1floods11(
     References
     ----------
     Jain, Wilson and Gulshan (2022), section 4.
+
+    Examples
+    --------
+    Hours: a dozen trainings, each of 20,000 steps or more.
+
+    >>> run_sen1floods11(open_sen1floods11("data/sen1floods11"), model)  # doctest: +SKIP
     """
     return follow_shares(
         dataset,

@@ -16,6 +16,7 @@ from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.splits import split_blocks, split_groups
 from xcontrast.sampling.windows import Indices
 from xcontrast.sensors import SENSORS, Sensor
+from xcontrast.sheets import Described, Sheet
 
 if TYPE_CHECKING:
     from xcontrast.sampling.loader import Loader
@@ -25,12 +26,27 @@ __all__ = ["Chips"]
 LAID = ("windows", "covered")
 
 
-@dataclass(frozen=True, eq=False)
-class Chips(Sequence[xr.Dataset]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Chips(Described, Sequence[xr.Dataset]):
     """Square windows of pairs, ``size`` pixels a side; indexing gives a Dataset.
 
     Made by :func:`xcontrast.chips`. One window cuts both sensors, so that the two views cannot be
     misaligned.
+
+    Examples
+    --------
+    >>> chips = xc.chips(xc.pairs(cube), size=32)
+    >>> len(chips), dict(chips[0].sizes)
+    (18, {'s1_band': 2, 'y': 32, 'x': 32, 's2_band': 4})
+    >>> train, held = chips.split(fraction=0.3)
+    >>> len(train) + len(held), chips.take(np.array([3, 4])).row
+    (18, array([32, 32]))
+    >>> saved = chips.save(folder / "chips.zarr", progress=False)
+    >>> saved.units(xc.S1), len(saved.load(progress=False))
+    ('dB', 18)
+    >>> batch = next(iter(chips.loader(batch_size=8, progress=False)))
+    >>> batch["s1"].shape
+    torch.Size([8, 2, 32, 32])
     """
 
     pairs: xr.Dataset
@@ -72,20 +88,24 @@ class Chips(Sequence[xr.Dataset]):
     def __iter__(self) -> Iterator[xr.Dataset]:
         return (self[i] for i in range(len(self)))
 
-    def __repr__(self) -> str:
-        sensors = ", ".join(
-            f"{s.name} {s.title} {'/'.join(map(str, self.pairs[s.band].values))}"
-            for s in self.sensors
-        )
+    def _sheet(self) -> Sheet:
         rejected = [f"{n:,} {why}" for why, n in self.told.items() if why not in LAID and n]
-        return (
-            f"<xcontrast.Chips: {len(self)} of {self.size} x {self.size} px "
-            f"from {len(np.unique(self.pair))} pairs; {sensors}; "
-            f"valid {self.valid_fraction.mean():.0%}; {self.told['windows']:,} windows laid over "
-            f"{self.told['covered']:.1%} of the grid; rejected: {', '.join(rejected) or 'none'}; "
-            f"{self.n_bytes / 1e6:,.1f} MB as int16"
-            + (f" in {self.pixels.place}>" if self.pixels is not None else ">")
-        )
+        facts = [
+            ("chips", f"{len(self):,} of {self.size} x {self.size} px"),
+            ("pairs", f"{len(np.unique(self.pair)):,}"),
+            *((s.title, ", ".join(map(str, self.pairs[s.band].values))) for s in self.sensors),
+            ("valid", f"{self.valid_fraction.mean():.0%} of the pixels" if len(self) else ""),
+            (
+                "windows",
+                f"{self.told['windows']:,} laid over {self.told['covered']:.1%} of the grid",
+            ),
+            ("rejected", ", ".join(rejected) or "none"),
+            ("pixels", f"{self.n_bytes / 1e6:,.1f} MB as int16, {self._place()}"),
+        ]
+        return Sheet("xcontrast.Chips", facts)
+
+    def _place(self) -> str:
+        return "not read yet" if self.pixels is None else f"in {self.pixels.place}"
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:

@@ -63,6 +63,12 @@ def chips(
     DataError
         If `pairs` has no ``pair`` dim, a window does not fit, an option is out of its range, or no
         window is left.
+
+    Examples
+    --------
+    >>> chips = xc.chips(xc.pairs(cube), size=32, stride=16)
+    >>> len(chips), chips[0].s1.shape
+    (50, (2, 32, 32))
     """
     step = size if stride is None else stride
     _check_pairs(pairs, size, step, min_valid, edges)

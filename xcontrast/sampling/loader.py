@@ -47,6 +47,21 @@ class Loader:
         1970 (NaT is the least int64); ``chip``: ``(B,)`` int64, its number; ``location``: ``(B,)``
         int64, number of the place; ``footprint``: ``(B, 4)`` int64, rows and columns in the
         place's grid: first row, first column, and the ends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> chips = xc.chips(xc.pairs(cube), size=32)
+    >>> loader = chips.loader(batch_size=4, progress=False)
+    >>> batch = next(iter(loader))
+    >>> len(loader), batch["s1"].shape, batch["s2_valid"].shape
+    (4, torch.Size([4, 2, 32, 32]), torch.Size([4, 1, 32, 32]))
+    >>> state = loader.state_dict()
+    >>> chips.loader(batch_size=4, progress=False).load_state_dict(state)
+    >>> loader.take(torch.tensor([0, 5])).keys() >= {"s1", "s2"}
+    True
+    >>> loader.to(torch.device("cpu")).is_resident
+    True
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.images import stack_images
 from xcontrast.sampling.matching import match_times
 from xcontrast.sampling.orbits import keep_orbit
 from xcontrast.sampling.seasons import pair_dates, pair_seasons
@@ -270,12 +271,7 @@ def _stack_collection(cube: xr.Dataset, limit: pd.Timedelta) -> xr.Dataset:
                 do="give every location (and date) both sensors, or select one date",
             )
         )
-    indexed = cube.assign_coords(
-        {dim: np.arange(cube.sizes[dim]) for dim in dims if dim not in cube.coords}
-    )
-    stacked = indexed.stack(pair=dims, create_index=False).reset_coords(drop=False)
-    coords = [name for name in stacked.data_vars if name not in (S1.name, S2.name)]
-    stacked = stacked.set_coords(coords).transpose("pair", S1.band, S2.band, "y", "x", ...)
+    stacked = stack_images(cube)
     if S1.time in stacked.coords and S2.time in stacked.coords:
         stacked = stacked.assign_coords(lag=stacked[S1.time] - stacked[S2.time])
         stacked = stacked.isel(pair=np.abs(stacked.lag.values) <= limit.to_timedelta64())

@@ -115,6 +115,12 @@ def load_chips(path: str | os.PathLike[str]) -> Chips:
     ------
     SourceError
         If it is no such store, or parts of it are gone.
+
+    Examples
+    --------
+    >>> _ = xc.chips(xc.pairs(cube), size=32).save(folder / "chips.zarr", progress=False)
+    >>> len(xc.load_chips(folder / "chips.zarr"))
+    18
     """
     import zarr
 

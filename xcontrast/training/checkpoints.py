@@ -34,8 +34,9 @@ class Keeper:
         self._last = time.monotonic()
 
     def keep(self, trainer: Any) -> None:
-        """Write one if it is time."""
-        if time.monotonic() - self._last < self._seconds:
+        """Write one if it is time, or the last moment for it."""
+        early = time.monotonic() - self._last < self._seconds
+        if early and not trainer.received_sigterm:
             return
         partial = self._folder / f".{CHECKPOINT}.partial"
         trainer.save_checkpoint(partial)

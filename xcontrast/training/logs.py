@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: rows in memory, a CSV file, TensorBoard."""
+"""What a run writes down as it goes: rows in memory, a CSV file, curves, TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xcontrast.errors import DataError, problem
+from xcontrast.plotting.live import Curve
 
 __all__ = ["LOG", "Log"]
 
@@ -26,6 +27,8 @@ class Log:
         while the run goes on.
     tensorboard : path, optional
         Folder for TensorBoard.
+    curve : Curve, optional
+        Drawn as the run goes.
 
     Raises
     ------
@@ -34,10 +37,16 @@ class Log:
     """
 
     def __init__(
-        self, folder: Path | None = None, tensorboard: str | os.PathLike[str] | None = None
+        self,
+        folder: Path | None = None,
+        tensorboard: str | os.PathLike[str] | None = None,
+        curve: Curve | None = None,
     ) -> None:
         self.rows: list[dict[str, Any]] = []
+        self._curve = curve
         self._path = None if folder is None else folder / LOG
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)  # Of a run that failed, or rows to be taken up.
         self._writer = None if tensorboard is None else _open_tensorboard(tensorboard)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -78,8 +87,15 @@ class Log:
         for row in rows:
             self.add(row["step"], {name: value for name, value in row.items() if name != "step"})
 
+    def draw(self) -> None:
+        """Draw the curves anew, if it is time."""
+        if self._curve is not None:
+            self._curve.draw(self.rows)
+
     def close(self) -> None:
         """Write out what is not yet."""
+        if self._curve is not None:
+            self._curve.draw(self.rows, last=True)
         if self._writer is not None:
             self._writer.close()
 

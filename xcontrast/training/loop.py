@@ -17,9 +17,11 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from xcontrast.nn.parallel import is_alone, share_batch_norm
 from xcontrast.nn.precision import choose_precision
+from xcontrast.plotting.live import Curve
 from xcontrast.progress import track
 from xcontrast.sampling.devices import find_rank
 from xcontrast.sampling.loader import Loader
@@ -31,6 +33,8 @@ from xcontrast.training.task import FLUSH, Plan, Task
 
 __all__ = ["Run", "train"]
 
+TERMINATED = 143
+"""Exit status of a process that was asked to end (128 and the number of SIGTERM)."""
 COMPILE_FROM = 1000
 """Steps from which a compilation of half a minute is worth its while."""
 
@@ -85,12 +89,16 @@ def train(
     ------
     TrainingError
         On a loss that is not finite, or collapse.
+    SystemExit
+        With the status 143 on SIGTERM, after a last checkpoint.
     """
     accelerator = _choose_accelerator(options.device)
     precision = choose_precision(options.precision, "cuda" if accelerator == "gpu" else "cpu")
     first = find_rank()[0] == 0
-    keeper = Keeper(folder, options.checkpoint_seconds) if folder is not None and first else None
-    log = Log(folder if first else None, options.tensorboard if first else None)
+    home = folder if first else None
+    keeper = Keeper(home, options.checkpoint_seconds) if home is not None else None
+    curve = Curve(home, shown=options.progress) if first else None
+    log = Log(home, options.tensorboard if first else None, curve)
     _prepare(method, options, accelerator, max_steps)
     plan = Plan(max_steps, crop_size, bf16=precision == "bf16")
     task = Task(method, loader, held, plan, options, log, keeper)
@@ -102,6 +110,9 @@ def train(
             if max_steps:
                 # Our own checkpoint: tensors, numbers and text.
                 trainer.fit(task, loader, ckpt_path=checkpoint, weights_only=True)
+        except SIGTERMException as error:
+            # A scheduler's: the run is to be gone on with, and nothing may take it for done.
+            raise SystemExit(TERMINATED) from error
         except SystemExit:
             # How Lightning ends `fit` on Ctrl-C: the model so far is what the person wants.
             if not trainer.interrupted:

@@ -7,11 +7,13 @@ from pathlib import Path
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.progress import hush
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.cutting import chips
+from xcontrast.sampling.images import take_images
 from xcontrast.sampling.pairing import pairs
 from xcontrast.sampling.saving import is_saved, load_chips
-from xcontrast.sensors import SENSORS, Sensor
+from xcontrast.sensors import SENSORS
 from xcontrast.training.options import PretrainOptions
 
 __all__ = ["CHIPS", "as_chips", "bring_near", "count_drawn"]
@@ -89,7 +91,8 @@ def as_chips(obj: xr.Dataset | Chips, method: str, options: PretrainOptions) -> 
         found = obj
     else:
         paired = obj if "pair" in obj.dims else _pair(obj, method, options)
-        found = chips(paired, size=options.chip_size)
+        with hush(not options.progress):
+            found = chips(paired, size=options.chip_size)
     names = " and ".join(sensor.title for sensor in found.sensors)
     if method == "multimodal" and len(found.sensors) < len(SENSORS):
         raise DataError(
@@ -117,15 +120,9 @@ def _pair(cube: xr.Dataset, method: str, options: PretrainOptions) -> xr.Dataset
     if method in DATES:
         return pairs(cube, kind="seasonal")
     sensors = [sensor for sensor in SENSORS if sensor.name in cube]
-    if len(sensors) == 1 and sensors[0].time in cube[sensors[0].name].dims:
-        return _take_images(cube, sensors[0])
-    return pairs(cube, kind="cross-sensor" if len(sensors) > 1 else "seasonal")
-
-
-def _take_images(cube: xr.Dataset, sensor: Sensor) -> xr.Dataset:
-    """Take every date of a cube by itself: two views of one image need no partner."""
-    names = [name for name in (sensor.name, sensor.valid) if name in cube]
-    return cube[names].swap_dims({sensor.time: "pair"})
+    if len(sensors) == 1:
+        return take_images(cube, sensors[0])
+    return pairs(cube, kind="cross-sensor")
 
 
 def _count_dates(windows: Chips) -> int:

@@ -25,8 +25,9 @@ class PretrainOptions:
 
     Examples
     --------
-    >>> PretrainOptions(temperature=0.2).temperature
-    0.2
+    >>> options = PretrainOptions(temperature=0.2)
+    >>> options.temperature, options.augmentation("s1") == options.s1_augmentation
+    (0.2, True)
     """
 
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"

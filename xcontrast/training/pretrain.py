@@ -15,6 +15,7 @@ import xarray as xr
 from xcontrast.errors import DataError, TrainingError, problem
 from xcontrast.folders import cache_root, claim_folder
 from xcontrast.model import Card, Model, load_model, write_model
+from xcontrast.plotting.live import CURVE
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.saving import partial_of
 from xcontrast.training.checkpoints import CHECKPOINT, RUN
@@ -90,7 +91,8 @@ def pretrain(
     -------
     Model
         Written to `out`. Ctrl-C ends training early and returns the model so far. A run that was
-        killed goes on from its last checkpoint in `out`, to the step, when it is called again.
+        killed goes on from its last checkpoint in `out`, to the step, when it is called again;
+        on SIGTERM, as a scheduler sends it, one is written first.
 
     Raises
     ------
@@ -113,9 +115,16 @@ def pretrain(
     ----------
     Jain, Wilson and Gulshan (2022), Multimodal contrastive learning for remote sensing tasks.
     Manas et al. (2021), Seasonal Contrast. Chen et al. (2020), SimCLR. He et al. (2020), MoCo.
+
+    Examples
+    --------
+    >>> options = xc.PretrainOptions(chip_size=32, crop_size=24, out_stride=8, progress=False)
+    >>> mine = xc.pretrain(cube, max_steps=1, batch_size=4, out=folder / "mine", options=options)
+    >>> mine.sensors, mine.card.method
+    (('s1', 's2'), 'multimodal')
     """
     options, encoder, batch_size = _choose_settings(method, encoder, batch_size, preset, options)
-    begun = (CHIPS, partial_of(Path(CHIPS)).name, *STOPPED)
+    begun = (CHIPS, partial_of(Path(CHIPS)).name, CURVE, f".{CURVE}.partial", *STOPPED)
     target = None if out is None else claim_folder(out, but=begun)
     windows = as_chips(obj, method, options)
     # What cannot be trained on is refused before anything is read.
@@ -133,8 +142,8 @@ def pretrain(
         try:
             card, weights, history = _train(windows, method, encoder, steps, size, target, options)
         except TrainingError:
-            # A run that failed is over: the next one may be told otherwise.
-            _forget_run(target)
+            # A run that failed is over: the next one may be told otherwise. Its log tells why.
+            _forget_run(target, but=LOG)
             raise
     if target is None:
         target = Path(mkdtemp(dir=cache_root()))
@@ -182,9 +191,9 @@ def _fill_in(options: PretrainOptions, chip_size: int, n_chips: int, size: int) 
     return replace(options, crop_size=options.crop_size or _choose_crop(chip_size), queue=queue)
 
 
-def _forget_run(folder: Path | None) -> None:
-    if folder is not None:
-        for name in STOPPED:
+def _forget_run(folder: Path | None, *, but: str = "") -> None:
+    for name in STOPPED:
+        if folder is not None and name != but:
             (folder / name).unlink(missing_ok=True)
 
 

@@ -123,7 +123,8 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         step = self.global_step
         self._pending.append((step, outputs["loss"]))
         watched = step % self._eval_every == 0 or step == self._plan.max_steps
-        if watched or self.device.type == "cpu" or len(self._pending) >= FLUSH:
+        last = watched or self.trainer.received_sigterm
+        if last or self.device.type == "cpu" or len(self._pending) >= FLUSH:
             self.write_pending()
             self.log("loss", self.log_book.rows[-1]["loss"], prog_bar=True, batch_size=1)
             rate = self.optimizers().param_groups[0]["lr"]
@@ -135,6 +136,7 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
             spread = found["feature_std"] if found["n_val"] > 1 else None
             check_health(self.log_book.rows[-1]["loss"], spread, step)
             self.log("recall@1", found["recall_at_1"], prog_bar=True, batch_size=1)
+            self.log_book.draw()
         if self._keeper is not None and not self._pending:
             self._keeper.keep(self.trainer)
 

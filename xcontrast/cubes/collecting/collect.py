@@ -107,6 +107,19 @@ def collect(
     ----------
     Mañas et al. (2021), Seasonal Contrast, section 3.1 and its ``seco_downloader.py``. Jain et al.
     (2022), Multimodal contrastive learning for remote sensing tasks, section 3.
+
+    Examples
+    --------
+    >>> import geopandas
+    >>> truth = xc.read_truth(archive)
+    >>> place = truth.odc.geobox.footprint("EPSG:4326").centroid.geom
+    >>> gathered = xc.collect(
+    ...     geopandas.GeoDataFrame(geometry=[place], crs=4326), store=folder / "places.zarr",
+    ...     source=archive / "catalog.json", datetime="2023", dates=2, gap="60D", window="60D",
+    ...     max_cloud=100, size=32, options=xc.CollectOptions(max_invalid=1, progress=False),
+    ... )
+    >>> dict(gathered.s2.sizes)
+    {'location': 1, 'date': 2, 's2_band': 10, 'y': 32, 'x': 32}
     """
     options = options or CollectOptions()
     plan = _make_plan(

@@ -57,6 +57,19 @@ def open_collection(store: str | os.PathLike[str]) -> xr.Dataset:
     ------
     SourceError
         If it is no collection.
+
+    Examples
+    --------
+    >>> import geopandas
+    >>> truth = xc.read_truth(archive)
+    >>> place = truth.odc.geobox.footprint("EPSG:4326").centroid.geom
+    >>> _ = xc.collect(
+    ...     geopandas.GeoDataFrame(geometry=[place], crs=4326), store=folder / "places.zarr",
+    ...     source=archive / "catalog.json", datetime="2023", dates=1, window="60D",
+    ...     max_cloud=100, size=32, options=xc.CollectOptions(max_invalid=1, progress=False),
+    ... )
+    >>> xc.open_collection(folder / "places.zarr").s2.dims
+    ('location', 'date', 's2_band', 'y', 'x')
     """
     path = str(store)
     try:

@@ -17,7 +17,13 @@ __all__ = ["CollectOptions", "CollectPlan"]
 
 @dataclass(frozen=True, kw_only=True)
 class CollectOptions:
-    """How a collection is gathered beyond the call's own arguments."""
+    """How a collection is gathered beyond the call's own arguments.
+
+    Examples
+    --------
+    >>> xc.CollectOptions(bands={"s2": ("B04", "B08")}, max_invalid=0.1).bands
+    {'s2': ('B04', 'B08')}
+    """
 
     preset: Literal["paper"] | None = None
     """The papers' own rule: only the latest image of each window, every pixel of it clean; with

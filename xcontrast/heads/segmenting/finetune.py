@@ -130,6 +130,14 @@ def finetune(
     ----------
     Jain, Wilson and Gulshan (2022), section 4, for "dual-encoder"; Manas et al. (2021), Seasonal
     Contrast, section 4.4, for "oscd".
+
+    Examples
+    --------
+    >>> options = xc.FinetuneOptions(crop_size=32, val_fraction=0, progress=False)
+    >>> one = cube.s1.isel(s1_time=[0])
+    >>> segmenter = xc.finetune(one, labels, model, legend=xc.FLOOD, max_steps=1, options=options)
+    >>> xc.predict(one, segmenter).label.dtype
+    dtype('uint8')
     """
     options, published = _choose_settings(preset, options)
     _check_call(decoder, max_steps, batch_size)

@@ -39,11 +39,13 @@ class SegmentKernel:
         """Give ``(…, K, rows, cols)`` of ``(…, L, rows, cols)``, whose leading dims are of one."""
         import torch
 
+        from xcontrast.nn.threads import at_work
+
         loaded = load_segmentation(self.path, self.digest, self.device, self.precision)
         layers = pieces.join()
         lead = layers.shape[:-3]
         values = torch.from_numpy(layers.reshape(1, *layers.shape[-3:]))
-        with loaded.lock, torch.inference_mode():
+        with at_work(loaded.lock):
             named = self._name(values, window, loaded).cpu().numpy()
         result: npt.NDArray[np.float32] = np.ascontiguousarray(named)
         return result.reshape(*lead, self.n_categories, *window.cells)

@@ -17,7 +17,7 @@ from xcontrast.legends import Legend
 from xcontrast.model import SensorCard
 from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.records import read_record
-from xcontrast.sheets import Sheet
+from xcontrast.sheets import Described, Sheet
 
 __all__ = ["FORMAT", "VERSION", "Segmenter", "SegmenterCard", "find_segmenter", "load_segmenter"]
 
@@ -60,9 +60,23 @@ class SegmenterCard:
         return read_record(cls, {**card, "sensors": sensors, "legend": legend})
 
 
-@dataclass(frozen=True)
-class Segmenter:
-    """Encoder and decoder fine-tuned together, as a checked folder; small, safe to send."""
+@dataclass(frozen=True, repr=False)
+class Segmenter(Described):
+    """Encoder and decoder fine-tuned together, as a checked folder; small, safe to send.
+
+    Examples
+    --------
+    >>> options = xc.FinetuneOptions(crop_size=32, val_fraction=0, progress=False)
+    >>> one = cube.s1.isel(s1_time=[0])
+    >>> segmenter = xc.finetune(one, labels, model, legend=xc.FLOOD, max_steps=1, options=options)
+    >>> again = segmenter.save(folder / "flood")
+    >>> again.digest == segmenter.digest
+    True
+    >>> again.card_markdown().splitlines()[1]
+    'library_name: xcontrast'
+    >>> again.stac_item(bbox=(9.0, 45.1, 9.1, 45.2)).properties["mlm:tasks"]
+    ['semantic-segmentation']
+    """
 
     path: Path
     card: SegmenterCard
@@ -111,12 +125,6 @@ class Segmenter:
     stac_item = segmenter_item
     push_to_hub = push_to_hub
 
-    def __repr__(self) -> str:
-        return repr(self._sheet())
-
-    def _repr_html_(self) -> str:
-        return self._sheet()._repr_html_()
-
     def _sheet(self) -> Sheet:
         card, told = self.card, self.card.training
         counts = ", ".join(f"{k} {v:,}" for k, v in told["n_pixels"].items())
@@ -153,6 +161,15 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
     ModelError
         If it is no segmenter folder, is of a newer format, or was damaged or changed; or if the
         hub has no such repository, or cannot be reached.
+
+    Examples
+    --------
+    >>> options = xc.FinetuneOptions(crop_size=32, val_fraction=0, progress=False)
+    >>> one = cube.s1.isel(s1_time=[0])
+    >>> segmenter = xc.finetune(one, labels, model, legend=xc.FLOOD, max_steps=1, options=options)
+    >>> _ = segmenter.save(folder / "flood")
+    >>> xc.load_segmenter(folder / "flood").legend.names
+    ('dry', 'flood')
     """
     folder = find_folder(path)
     facts = read_folder(folder, form=FORMAT, version=VERSION)
