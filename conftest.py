@@ -1,13 +1,21 @@
-"""What the examples of the docstrings begin with; docs/reference/api.md names it to readers."""
+"""What tests and the examples of the docstrings begin with.
+
+docs/reference/api.md names it to readers.
+"""
 
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+# Threads that wait for each other spin: on a machine that does other work too, two take ten times
+# the processor's time of one. Read when torch is imported, here and by processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd

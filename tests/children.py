@@ -102,12 +102,10 @@ def limit_files(size: int | None) -> None:
 
 def count_cores(_: int = 0) -> tuple[int, int]:
     """Give how many cores torch computes with: by itself, and while a network is at work."""
-    import threading
-
     import torch
 
     from xcontrast.nn.threads import at_work
 
     alone = torch.get_num_threads()
-    with at_work(threading.Lock()):
+    with at_work():
         return alone, torch.get_num_threads()

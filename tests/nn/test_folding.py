@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
 
 from xcontrast.nn.encoders import Encoder
 from xcontrast.nn.folding import fold_batch_norms
+from xcontrast.nn.threads import at_work
 
 
 def _trained(name: str) -> Encoder:
@@ -54,3 +57,27 @@ def test_code_that_cannot_be_traced_is_left_as_it_is() -> None:
     encoder = _trained("resnet18")
     encoder.body = Branching(encoder.body)
     assert fold_batch_norms(encoder) is encoder
+
+
+def test_a_network_at_work_is_not_caught_by_the_tracing_of_another() -> None:
+    body = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    encoder = Encoder("resnet18", 3).eval()
+    faults: list[Exception] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            while not done.is_set():
+                with at_work():
+                    body(torch.zeros(4, 8))
+        except Exception as error:  # noqa: BLE001, of whatever kind it is
+            faults.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    for _ in range(3):
+        folded = fold_batch_norms(encoder)
+    done.set()
+    worker.join()
+    assert not faults
+    assert _count(folded) == 0

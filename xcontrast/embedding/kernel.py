@@ -60,7 +60,7 @@ class EmbedKernel(NetworkKernel):
             (as_tensor(piece.reshape(n_bands, *piece.shape[-2:])), row - top, col - left)
             for piece, row, col in pieces
         )
-        with at_work(network.lock):
+        with at_work():
             values, seen = network.prepare_pieces(parts, (n_bands, height, width))
             features = self._embed(values, start, window, network)
         share = _share_of_cells(window, _inner(window, seen.cpu().numpy(), start))

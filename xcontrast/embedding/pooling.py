@@ -40,7 +40,7 @@ class PoolKernel(NetworkKernel):
         network = self.load()
         images = as_tensor(values.reshape(-1, *values.shape[-3:]))
         size = max(1, BATCH_PIXELS // (values.shape[-1] * values.shape[-2]))
-        with at_work(network.lock):
+        with at_work():
             parts = [self._embed(batch, network).cpu() for batch in torch.split(images, size)]
         result: npt.NDArray[np.float32] = torch.cat(parts).numpy()
         share = np.isfinite(values).all(-3).mean((-2, -1)).ravel()

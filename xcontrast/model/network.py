@@ -43,7 +43,6 @@ class Network:
         self.levels = levels
         self.deepest = max(level.stride for level in levels)
         self.normalise = scaling
-        self.lock = threading.Lock()
 
     @property
     def device(self) -> torch.device:

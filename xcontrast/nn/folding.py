@@ -9,6 +9,7 @@ from torch.fx.proxy import TraceError
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from xcontrast.nn.encoders import Encoder
+from xcontrast.nn.threads import alone
 
 __all__ = ["fold_batch_norms"]
 
@@ -34,7 +35,8 @@ def fold_batch_norms(encoder: Encoder) -> Encoder:
     folded = copy.deepcopy(encoder)
     tracer = _Tracer()
     try:
-        graph = tracer.trace(folded.body)
+        with alone():
+            graph = tracer.trace(folded.body)
     except (TraceError, TypeError, ValueError):
         return encoder
     traced = fx.GraphModule(tracer.root, graph)

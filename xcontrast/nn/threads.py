@@ -1,4 +1,4 @@
-"""How many cores a network computes with, and that one at a time does."""
+"""Which thread of a process a network runs in, and with how many cores."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from threading import Lock
 
 import torch
 
-__all__ = ["at_work"]
+__all__ = ["alone", "at_work"]
+
+_lock = Lock()
 
 
 @contextmanager
-def at_work(lock: Lock) -> Iterator[None]:
+def alone() -> Iterator[None]:
+    """Have no other network of this package run in the process meanwhile.
+
+    While torch traces a network it catches the calls of all modules, those of other threads too.
+    """
+    with _lock:
+        yield
+
+
+@contextmanager
+def at_work() -> Iterator[None]:
     """Let one network of a process infer, on all cores that the process was given.
 
     Other threads read and write meanwhile.
-
-    Parameters
-    ----------
-    lock : Lock
-        Of the network.
     """
-    with lock, torch.inference_mode():
+    with alone(), torch.inference_mode():
         n_threads = _count_own()
         if n_threads > torch.get_num_threads():
             torch.set_num_threads(n_threads)

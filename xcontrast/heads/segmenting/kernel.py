@@ -45,7 +45,7 @@ class SegmentKernel:
         layers = pieces.join()
         lead = layers.shape[:-3]
         values = torch.from_numpy(layers.reshape(1, *layers.shape[-3:]))
-        with at_work(loaded.lock):
+        with at_work():
             named = self._name(values, window, loaded).cpu().numpy()
         result: npt.NDArray[np.float32] = np.ascontiguousarray(named)
         return result.reshape(*lead, self.n_categories, *window.cells)

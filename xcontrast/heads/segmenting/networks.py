@@ -27,8 +27,6 @@ class Loaded:
     scaling: LayerScaling
     device: str
     bf16: bool
-    lock: threading.Lock
-    """One block at a time: a network uses all cores or the GPU."""
 
     def see(self, layers: Tensor) -> Tensor:
         """Say where a sensor sees: (B, L, H, W) -> (B, H, W), bool."""
@@ -163,4 +161,4 @@ def _read(path: str, digest: str, device: str, precision: str) -> Loaded:
     network.load_state_dict(load_file(segmenter.path / "weights.safetensors"))
     network = network.eval().to(device).to(memory_format=torch.channels_last)
     scaling = build_scaling(segmenter.card).to(device)
-    return Loaded(network, scaling, device, precision == "bf16", threading.Lock())
+    return Loaded(network, scaling, device, precision == "bf16")
