@@ -15,13 +15,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import floods
+from benchmarks import floods, reliability, worldcover
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BOARDS: dict[str, Callable[[], str]] = {
     "floods, few labels": partial(floods.table, "few labels"),
     "floods, one sensor": partial(floods.table, "one sensor"),
     "floods, across sensors": partial(floods.table, "across sensors"),
+    "reliability": reliability.table,
+    "land cover": worldcover.table,
 }
 
 
