@@ -132,6 +132,14 @@ def test_the_rendered_check_finds_what_leads_nowhere(tmp_path: Path) -> None:
     assert found == ["a.html: c.html", "a.html: no.png", "a.html: sub/b.html#shallow"]
 
 
+def test_pictures_of_notebooks_are_those_that_the_notebooks_hold() -> None:
+    script = load(DOCS / "pictures" / "from_notebooks.py")
+    assert len(script.PICTURES) > 3
+    for name in script.PICTURES:
+        kept = (DOCS / "pictures" / f"{name}.png").read_bytes()
+        assert kept == script.find_picture(name), "run: python docs/pictures/from_notebooks.py"
+
+
 def test_the_flow_figure_is_as_its_script_draws_it() -> None:
     drawn = load(DOCS / "pictures" / "flow.py").draw()
     assert (DOCS / "pictures" / "flow.svg").read_text(encoding="utf-8") == drawn
