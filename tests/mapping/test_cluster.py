@@ -114,7 +114,7 @@ def test_stopped_on_a_cluster_it_stops_there_too(
         cube=s1.to_dataset(name="s1"), model=untrained, sensor="s1", store=tmp_path / "c.zarr",
         probe=False,
     )  # fmt: skip
-    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0"}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(processes=False, **options) as cluster, Client(cluster) as client:
         begun = cluster.scheduler.tasks
 
