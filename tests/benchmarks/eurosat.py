@@ -59,12 +59,16 @@ def pretrain(pictures: xr.Dataset, method: str, seed: int) -> xc.Model:
     """Train on the pictures of the training split, without their labels."""
     seen = pictures[["s2"]].isel(location=np.flatnonzero(pictures.split.values == "train"))
     options = xc.PretrainOptions(
-        crop_size=48, crop_scale=(0.2, 1.0), seed=seed, progress=False, eval_every=100_000
+        chip_size=64,
+        crop_size=48,
+        crop_scale=(0.2, 1.0),
+        seed=seed,
+        progress=False,
+        eval_every=100_000,
     )
     steps = 0 if method == "random" else STEPS
     name = "simclr" if method == "random" else method
-    chips = xc.chips(seen, size=64)
-    return xc.pretrain(chips, method=name, max_steps=steps, batch_size=128, options=options)
+    return xc.pretrain(seen, method=name, max_steps=steps, batch_size=128, options=options)
 
 
 def probe_statistics(pictures: xr.Dataset) -> dict[str, float]:
