@@ -5,10 +5,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Threads that wait for each other spin: on a machine that does other work too, two take ten times
-# the processor's time of one. Read when torch is imported, here and by processes that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import dask
 import pytest
 import xarray as xr
