@@ -59,6 +59,14 @@ def test_curves_are_drawn_when_held_out_ground_was_looked_at(tmp_path: Path) -> 
     assert (tmp_path / "training.png").read_bytes() != first
 
 
+def test_a_picture_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+    (tmp_path / "training.png").mkdir()
+    curve = live.Curve(tmp_path, shown=False)
+    with pytest.warns(UserWarning, match=r"no more curves in .*training\.png"):
+        curve.draw(ROWS, last=True)
+    curve.draw(ROWS, last=True)  # A warning here would be an error.
+
+
 def test_a_run_without_a_folder_or_a_notebook_draws_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

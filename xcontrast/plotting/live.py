@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,17 +60,12 @@ class Curve:
         if began < self._next and not last:
             return
         image = _paint(pd.DataFrame(list(rows)))
-        if self._path is not None:
-            self._write(self._path, image)
+        if self._path is not None and not _write(self._path, image):
+            self._path = None
         if self._shown:
             self._show(image)
         now = time.monotonic()
         self._next = now + max(EVERY, (now - began) / SHARE)
-
-    def _write(self, path: Path, image: bytes) -> None:
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(image)
-        partial.replace(path)
 
     def _show(self, image: bytes) -> None:
         from IPython.display import Image, display
@@ -84,6 +80,18 @@ def in_notebook() -> bool:
     """Say whether the process is the kernel of a notebook."""
     shell = sys.modules.get("IPython")
     return getattr(shell and shell.get_ipython(), "kernel", None) is not None
+
+
+def _write(path: Path, image: bytes) -> bool:
+    """Write a picture whole, and say whether it could be: a run is not ended for its picture."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(image)
+        partial.replace(path)
+    except OSError as error:
+        warnings.warn(f"no more curves in {path}: {error}", stacklevel=3)
+        return False
+    return True
 
 
 def _paint(history: pd.DataFrame) -> bytes:

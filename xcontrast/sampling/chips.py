@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xcontrast.errors import DataError, problem
 from xcontrast.sampling.pixels import Pixels
-from xcontrast.sampling.splits import split_blocks, split_groups
+from xcontrast.sampling.splits import number_pairs, split_chips
 from xcontrast.sampling.windows import Indices
 from xcontrast.sensors import SENSORS, Sensor
 from xcontrast.sheets import Described, Sheet
@@ -140,7 +139,7 @@ class Chips(Described, Sequence[xr.Dataset]):
     @property
     def location(self) -> Indices:
         """Number of the place that each chip lies in, shape (n,); all zero for a cube's pairs."""
-        return _number(self.pairs, "location")[self.pair]
+        return number_pairs(self.pairs, "location")[self.pair]
 
     def take(self, which: npt.NDArray[Any]) -> Chips:
         """Keep some chips.
@@ -301,46 +300,4 @@ class Chips(Described, Sequence[xr.Dataset]):
         DataError
             If one side would be empty.
         """
-        if not 0 < fraction < 1 or buffer < 0:
-            raise DataError(
-                problem(
-                    expected="a fraction between 0 and 1 and a buffer of at least 0 pixels",
-                    received=f"fraction={fraction}, buffer={buffer}",
-                    do="hold out 0.1 to 0.3, for example",
-                )
-            )
-        rng = np.random.default_rng(seed)
-        if by is None and len(np.unique(self.location)) > 1:
-            by = "location"
-        if by is None:
-            shape = self.pairs.sizes["y"], self.pairs.sizes["x"]
-            train, held = split_blocks(
-                self.row, self.col, size=self.size, shape=shape,
-                fraction=fraction, buffer=buffer, rng=rng,
-            )  # fmt: skip
-        else:
-            train, held = split_groups(_number(self.pairs, by)[self.pair], fraction, rng)
-        if not train.any() or not held.any():
-            raise DataError(
-                problem(
-                    expected="chips on both sides of the split",
-                    received=f"{int(train.sum())} to train on and {int(held.sum())} held out",
-                    do="use smaller chips (size=) or stride, a smaller buffer, or a larger area",
-                )
-            )
-        return self.take(train), self.take(held)
-
-
-def _number(pairs: xr.Dataset, name: str) -> Indices:
-    if name not in pairs.coords:
-        if name == "location":
-            return np.zeros(pairs.sizes["pair"], np.intp)
-        raise DataError(
-            problem(
-                expected=f"a coord {name!r} on the dim 'pair'",
-                received=f"coords {sorted(map(str, pairs.coords))}",
-                do="give the locations that coord before pairing, or split by another",
-            )
-        )
-    numbers = np.unique(pairs[name].values, return_inverse=True)[1]
-    return np.broadcast_to(numbers, pairs.sizes["pair"]).astype(np.intp)
+        return split_chips(self, fraction=fraction, by=by, buffer=buffer, seed=seed)

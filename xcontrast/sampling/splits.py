@@ -2,15 +2,112 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
+from xcontrast.errors import DataError, problem
 from xcontrast.sampling.windows import Indices, sum_table, window_sum
 
-__all__ = ["split_blocks", "split_groups"]
+if TYPE_CHECKING:
+    from xcontrast.sampling.chips import Chips
 
+__all__ = ["number_pairs", "split_blocks", "split_chips", "split_groups"]
 
 Mask = npt.NDArray[np.bool_]
+
+
+def split_chips(
+    chips: Chips, *, fraction: float, by: str | None, buffer: int, seed: int
+) -> tuple[Chips, Chips]:
+    """Split into training and held-out chips that share no ground.
+
+    Parameters
+    ----------
+    chips : Chips
+        To be split.
+    fraction : float
+        Share of the places (or of the area) held out.
+    by : str, optional
+        Coord on ``pair`` whose values are kept together.
+    buffer : int
+        Pixels kept free around a held-out block.
+    seed : int
+        Draws the places.
+
+    Returns
+    -------
+    tuple of Chips
+        Training chips, held-out chips.
+
+    Raises
+    ------
+    DataError
+        If an option is out of its range, or one side would be empty.
+    """
+    if not 0 < fraction < 1 or buffer < 0:
+        raise DataError(
+            problem(
+                expected="a fraction between 0 and 1 and a buffer of at least 0 pixels",
+                received=f"fraction={fraction}, buffer={buffer}",
+                do="hold out 0.1 to 0.3, for example",
+            )
+        )
+    rng = np.random.default_rng(seed)
+    pairs = chips.pairs
+    if by is None and len(np.unique(chips.location)) > 1:
+        by = "location"
+    if by is None:
+        train, held = split_blocks(
+            chips.row, chips.col, size=chips.size, shape=(pairs.sizes["y"], pairs.sizes["x"]),
+            fraction=fraction, buffer=buffer, rng=rng,
+        )  # fmt: skip
+    else:
+        train, held = split_groups(number_pairs(pairs, by)[chips.pair], fraction, rng)
+    if not train.any() or not held.any():
+        raise DataError(
+            problem(
+                expected="chips on both sides of the split",
+                received=f"{int(train.sum())} to train on and {int(held.sum())} held out",
+                do="use smaller chips (size=) or stride, a smaller buffer, or a larger area",
+            )
+        )
+    return chips.take(train), chips.take(held)
+
+
+def number_pairs(pairs: xr.Dataset, name: str) -> Indices:
+    """Give each pair the number of its value of a coord.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        With a dim ``pair``.
+    name : str
+        A coord on it; ``"location"`` may be missing, where all pairs are of one place.
+
+    Returns
+    -------
+    ndarray (n,), intp
+
+    Raises
+    ------
+    DataError
+        If there is no such coord.
+    """
+    if name not in pairs.coords:
+        if name == "location":
+            return np.zeros(pairs.sizes["pair"], np.intp)
+        raise DataError(
+            problem(
+                expected=f"a coord {name!r} on the dim 'pair'",
+                received=f"coords {sorted(map(str, pairs.coords))}",
+                do="give the locations that coord before pairing, or split by another",
+            )
+        )
+    numbers = np.unique(pairs[name].values, return_inverse=True)[1]
+    return np.broadcast_to(numbers, pairs.sizes["pair"]).astype(np.intp)
 
 
 def split_groups(group: Indices, fraction: float, rng: np.random.Generator) -> tuple[Mask, Mask]:
