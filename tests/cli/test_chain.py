@@ -42,14 +42,17 @@ def embedded(area: Area, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """A model that was pretrained by command, and what it embedded."""
     catalog, box, _ = area
     folder = tmp_path_factory.mktemp("chain")
-    where = [f"--bbox={box}", "--datetime=2023-04/2023-06", f"--source={catalog}"]
+    where = [f"--bbox={box}", "--datetime=2023-03/2023-06", f"--source={catalog}"]
     year = [where[0], "--datetime=2023", where[2]]
     trained = _told("pretrain", *year, f"--out={folder / 'model'}", *FAST)
     model = xc.load_model(folder / "model")
     assert trained["digest"] == model.digest
     assert trained["training"]["steps"] == 1
     store = folder / "e.zarr"
-    facts = _told("embed", *where, f"--model={folder / 'model'}", f"--store={store}", "--sensor=s1")
+    facts = _told(
+        "embed", *where, f"--model={folder / 'model'}", f"--store={store}", "--sensor=s1",
+        "--relative-orbit=95",
+    )  # fmt: skip
     assert facts["complete"] is True
     assert facts["failed"] == {}
     assert facts["pending"] == facts["done"] == facts["tiles"] > 0
@@ -97,7 +100,10 @@ def test_a_segmenter_is_trained_and_maps(
     area: Area, embedded: tuple[Path, Path], tmp_path: Path
 ) -> None:
     catalog, _, truth = area
-    cube = xc.open_cube(geobox=truth.odc.geobox, datetime="2023-05-01/2023-05-20", source=catalog)
+    cube = xc.open_cube(
+        geobox=truth.odc.geobox, datetime="2023-03-10/2023-05-20", source=catalog,
+        options=xc.CubeOptions(relative_orbit=95),
+    )  # fmt: skip
     xc.write_zarr(cube[["s1"]], tmp_path / "cube.zarr", progress=False)
     xc.to_cog(truth.flood, tmp_path / "flood.tif")
     event = str(truth.attrs["peak"])[:10]

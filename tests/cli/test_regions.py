@@ -35,9 +35,14 @@ def test_a_region_is_embedded_and_gone_on_with(
     area: tuple[Path, str, xr.Dataset], model: xc.Model, tmp_path: Path
 ) -> None:
     catalog, box, _ = area
+    every = xc.open_cube(
+        bbox=tuple(map(float, box.split(","))), datetime="2023-04/2023-05", source=catalog
+    )
+    assert set(every.s1_relative_orbit.values) == {15, 95}
     store = tmp_path / "e.zarr"
     words = ["embed", f"--bbox={box}", "--datetime=2023-04/2023-05", f"--model={model.path}",
-             f"--store={store}", f"--source={catalog}", "--sensor=s1", "--stride=16"]  # fmt: skip
+             f"--store={store}", f"--source={catalog}", "--sensor=s1", "--stride=16",
+             "--relative-orbit=95"]  # fmt: skip
     dry = _call(*words, "--dry-run")
     assert dry.exit_code == 0, dry.output[-2000:]
     assert "xcontrast.MapPlan" in dry.stdout
@@ -48,6 +53,7 @@ def test_a_region_is_embedded_and_gone_on_with(
     found = xr.open_zarr(store)
     assert found.attrs["xcontrast_complete"] is True
     assert found.s1.attrs["model_digest"] == model.digest
+    assert set(found.s1_relative_orbit.values) == {95}
     assert np.isfinite(found.s1).mean() > 0.9
     assert re.search(r"done +0 tiles", _call(*words).stdout)
 
@@ -57,13 +63,16 @@ def test_a_flood_is_mapped(
 ) -> None:
     catalog, box, truth = area
     event = str(truth.attrs["peak"])[:10]
-    cube = xc.open_cube(geobox=truth.odc.geobox, datetime="2023-04/2023-06", source=catalog)
+    one = xc.CubeOptions(relative_orbit=int(truth.attrs["relative_orbit"]))
+    cube = xc.open_cube(
+        geobox=truth.odc.geobox, datetime="2023-03/2023-06", source=catalog, options=one
+    )
     change = xc.before_after(cube.s1.contrast.embed(model), event=event)
     head = change.contrast.fit(truth.flood, legend=xc.FLOOD).save(tmp_path / "head")
     store = tmp_path / "flood.zarr"
-    words = ["map", f"--bbox={box}", "--datetime=2023-04/2023-06", f"--model={model.path}",
+    words = ["map", f"--bbox={box}", "--datetime=2023-03/2023-06", f"--model={model.path}",
              f"--head={tmp_path / 'head'}", f"--event={event}", f"--store={store}",
-             f"--source={catalog}"]  # fmt: skip
+             f"--source={catalog}", f"--relative-orbit={one.relative_orbit}"]  # fmt: skip
     done = _call(*words)
     assert done.exit_code == 0, done.output[-2000:]
     found = xr.open_zarr(store)

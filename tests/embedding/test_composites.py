@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import dask
 import numpy as np
@@ -49,6 +50,24 @@ def test_two_times_need_no_event_and_the_earlier_is_before(no_compute: None) -> 
 
     with dask.config.set(scheduler="synchronous"):
         np.testing.assert_allclose(got.values[:2], series(2).values[0])
+
+
+@pytest.mark.parametrize(
+    ("orbits", "warned"),
+    [
+        ([95, 95, 95, 95], False),
+        ([22, 95, 95, 22], False),  # Both sides of the event hold both.
+        ([22, 95, 95, 95], True),
+        ([95, 95, 22, 22], True),
+        ([-1, 95, 95, 95], False),  # -1: not known.
+        ([-1, -1, 95, 95], False),
+    ],
+)
+def test_a_change_between_orbits_is_told(orbits: list[int], warned: bool) -> None:
+    emb = series().assign_coords(s1_relative_orbit=("s1_time", orbits))
+    expected = pytest.warns(UserWarning, match=r"passes before are of.* orbit.*keep to one orbit")
+    with expected if warned else nullcontext():
+        xc.before_after(emb, event="2023-05-10")
 
 
 def test_a_dataset_gives_a_dataset() -> None:

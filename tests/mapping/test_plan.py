@@ -220,6 +220,11 @@ def test_it_must_be_clear_what_to_map(
     store = tmp_path / "m.zarr"
     with pytest.raises(DataError, match=r"one sensor to embed.*s1, s2.*sensor='s1'"):
         xc.plan_map(cube=wide, model=untrained, store=store)
+    with pytest.raises(DataError, match=r"a cube, or an area.*a cube and bbox, datetime.*leave"):
+        xc.plan_map(
+            cube=wide, bbox=(0, 0, 1, 1), datetime="2023", model=untrained, sensor="s1",
+            store=tmp_path / "e.zarr",
+        )  # fmt: skip
     with pytest.raises(DataError, match=r"a cube, or datetime and one of.*datetime=None"):
         xc.plan_map(model=untrained, sensor="s1", store=store)
     with pytest.raises(DataError, match=r"one UTM zone.*EPSG:32632, EPSG:32633.*split_zones"):

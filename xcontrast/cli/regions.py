@@ -30,6 +30,9 @@ ModelFolder = Annotated[str, typer.Option(help="Folder of the model, or its id o
 Store = Annotated[Path, typer.Option(help="Zarr store, new or begun with the same plan.")]
 SensorOf = Annotated[str | None, typer.Option(help="s1 or s2, where the model has both.")]
 Stride = Annotated[int | None, typer.Option(help="Pixels a cell; by default 4.")]
+Orbit = Annotated[
+    int | None, typer.Option(help="Of Sentinel-1 passes; a change is only seen within one.")
+]
 Gaps = Annotated[
     bool, typer.Option(help="Count tiles as done although files of them could not be read.")
 ]
@@ -43,6 +46,7 @@ def embed(
     model: ModelFolder,
     store: Store,
     source: SourceOf = None,
+    relative_orbit: Orbit = None,
     sensor: SensorOf = None,
     space: Annotated[str, typer.Option(help="As for xc.embed.")] = "encoder",
     stride: Stride = None,
@@ -66,6 +70,7 @@ def embed(
         stride=stride,
         packed=packed,
         source=source,
+        options=xc.CubeOptions(relative_orbit=relative_orbit),
     )
     _carry_out(plan, scheduler, accept_gaps=accept_gaps, dry_run=dry_run, as_json=as_json)
 
@@ -83,6 +88,7 @@ def make_map(
         str | None, typer.Option(help="Date of the event, for a head on before and after.")
     ] = None,
     source: SourceOf = None,
+    relative_orbit: Orbit = None,
     stride: Stride = None,
     scheduler: Scheduler = None,
     accept_gaps: Gaps = False,
@@ -101,6 +107,7 @@ def make_map(
         event=event,
         stride=stride,
         source=source,
+        options=xc.CubeOptions(relative_orbit=relative_orbit),
     )
     _carry_out(plan, scheduler, accept_gaps=accept_gaps, dry_run=dry_run, as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = ["TIMES", "before_after", "split_periods"]
 
 T = TypeVar("T", xr.Dataset, xr.DataArray)
 TIMES = ("s1_time", "s2_time", "date")
+ORBIT = "s1_relative_orbit"
 
 
 def before_after(embedding: T, *, event: str | pd.Timestamp | None = None) -> T:
@@ -36,6 +38,12 @@ def before_after(embedding: T, *, event: str | pd.Timestamp | None = None) -> T:
     ------
     DataError
         If there is no time dim, or no time on one side of the event.
+
+    Warns
+    -----
+    UserWarning
+        If Sentinel-1 passes before and after are of different relative orbits: another side of
+        each slope is seen then, and a change where there is none.
 
     Examples
     --------
@@ -89,6 +97,7 @@ def split_periods(
         If there is no time on one side of the event.
     """
     early = _is_before(array, dim, event)
+    _compare_orbits(array, dim, early)
     return _mean(array, dim, early), _mean(array, dim, ~early)
 
 
@@ -124,6 +133,21 @@ def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | No
             )
         )
     return early
+
+
+def _compare_orbits(array: xr.DataArray, dim: str, early: np.ndarray) -> None:
+    if ORBIT not in array.coords or array[ORBIT].dims != (dim,):
+        return
+    numbers = array[ORBIT].values
+    before, after = (set(numbers[which & (numbers > 0)].tolist()) for which in (early, ~early))
+    if before and after and before != after:
+        told = [", ".join(map(str, sorted(own))) for own in (before, after)]
+        warnings.warn(
+            f"passes before are of relative orbit {told[0]}, and after of {told[1]}: slopes seen "
+            "from another side look changed; keep to one orbit, by "
+            f"CubeOptions(relative_orbit=...) or a choice of times by {ORBIT!r}",
+            stacklevel=4,
+        )
 
 
 def _mean(embedding: xr.DataArray, dim: str, which: np.ndarray) -> xr.DataArray:

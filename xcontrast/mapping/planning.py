@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
 from xcontrast.cubes.cube import open_cube
+from xcontrast.cubes.options import CubeOptions
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
 from xcontrast.embedding.composites import TIMES
@@ -36,6 +37,7 @@ def plan_map(
     geobox: GeoBox | None = None,
     datetime: str | None = None,
     source: SourceLike = None,
+    options: CubeOptions | None = None,
     head: Head | Segmenter | None = None,
     event: str | None = None,
     sensor: Literal["s1", "s2"] | None = None,
@@ -54,11 +56,11 @@ def plan_map(
     model : Model, optional
         Whose embeddings they are; a segmenter needs none.
     cube : Dataset, optional
-        From :func:`open_cube` or :func:`as_cube`; instead of `bbox`, `geobox`, `datetime` and
-        `source`.
-    bbox, geobox, datetime, source
+        From :func:`open_cube` or :func:`as_cube`; instead of `bbox`, `geobox`, `datetime`,
+        `source` and `options`.
+    bbox, geobox, datetime, source, options
         As for :func:`open_cube`. A box over several UTM zones is several plans: see
-        :func:`split_zones`.
+        :func:`split_zones`. A change wants one orbit: ``options=CubeOptions(relative_orbit=95)``.
     head : Head or Segmenter, optional
         Write its categories and their probabilities in the same pass; by default embeddings.
     event : str, optional
@@ -102,8 +104,15 @@ def plan_map(
     if packed and head is not None:
         raise _unclear("embeddings, to pack them", "a head", "leave `packed` out")
     names = _choose_sensors(network, head, sensor)
+    area: dict[str, Any] = {
+        "bbox": bbox, "geobox": geobox, "datetime": datetime, "source": source,
+        "options": options,
+    }  # fmt: skip
     if cube is None:
-        cube = _open(network, names, bbox, geobox, datetime, source)
+        cube = _open(network, names, **area)
+    elif given := [name for name, value in area.items() if value is not None]:
+        received = f"a cube and {', '.join(given)}"
+        raise _unclear("a cube, or an area to open", received, "leave out one of the two")
     cube = cube[list(names)]
     if isinstance(network, Segmenter):
         product = segment_images(cube, network, event=event)
@@ -145,6 +154,7 @@ def _open(
     geobox: GeoBox | None,
     datetime: str | None,
     source: SourceLike,
+    options: CubeOptions | None,
 ) -> xr.Dataset:
     if datetime is None or (bbox is None) == (geobox is None):
         raise DataError(
@@ -164,8 +174,9 @@ def _open(
         )
     bands = {name: network.card.sensors[name].bands for name in names}
     return open_cube(
-        bbox=bbox, geobox=geobox, datetime=datetime, sensors=names, bands=bands, source=source
-    )
+        bbox=bbox, geobox=geobox, datetime=datetime, sensors=names, bands=bands, source=source,
+        options=options,
+    )  # fmt: skip
 
 
 def _unclear(expected: str, received: str, do: str) -> DataError:
