@@ -4,8 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.preprocessing import StandardScaler, normalize
 
@@ -17,6 +19,7 @@ from xcontrast.heads.classifiers import (
     PrototypeClassifier,
 )
 from xcontrast.heads.classifiers.calibration import find_temperature, soften
+from xcontrast.heads.classifiers.linear import STRENGTHS
 from xcontrast.heads.classifiers.places import hold_out_places
 from xcontrast.heads.head import KINDS
 
@@ -46,12 +49,36 @@ def test_the_strength_is_chosen_on_places_not_on_neighbours() -> None:
     rng = np.random.default_rng(0)
     places = np.repeat(np.arange(30), 20)
     y = (places % 2).astype(np.intp)
-    own = rng.normal(size=(30, 40))[places]
+    own = rng.normal(size=(30, 10))[places]
     shared = y[:, None] + rng.normal(size=(600, 1)) * 2
     x = np.hstack([own, shared]).astype("float32")
     by_place = LinearClassifier.fit(x, y, places, n_categories=2).strength[0]
     by_cell = LinearClassifier.fit(x, y, np.arange(600), n_categories=2).strength[0]
     assert by_place < by_cell
+
+
+def test_strengths_are_ranked_as_probabilities_are_given_with_a_temperature() -> None:
+    # Places differ in how far their categories lie apart: what is sure in one is wrong in another.
+    rng = np.random.default_rng(0)
+    places = np.repeat(np.arange(12), 100)
+    y = rng.integers(0, 2, 1200)
+    noise = np.where(places % 3 == 0, 3.0, 0.3)[:, None] * rng.normal(size=(1200, 30))
+    x = (y[:, None] * np.linspace(0, 1, 30) + noise).astype("float32")
+    chosen = LinearClassifier.fit(x, y, places, n_categories=2).strength[0]
+    z = StandardScaler().fit_transform(x)
+    losses, tempered = {}, {}
+    for strength in STRENGTHS:
+        logs, truth = [], []
+        for train, held in hold_out_places(y, places, 0):
+            model = LogisticRegression(C=strength, max_iter=500).fit(z[train], y[train])
+            logs.append(np.log(model.predict_proba(z[held]).clip(1e-6)))
+            truth.append(y[held])
+        log, told = np.concatenate(logs), np.concatenate(truth)
+        losses[strength] = log_loss(told, softmax(log, axis=1))
+        grid = np.exp(np.linspace(np.log(0.2), np.log(20), 400))
+        tempered[strength] = min(log_loss(told, softmax(log / t, axis=1)) for t in grid)
+    assert chosen == min(tempered, key=lambda c: tempered[c])
+    assert chosen != min(losses, key=lambda c: losses[c])
 
 
 def test_neighbours_equal_scikit_learn() -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from xcontrast.heads.classifiers.classifier import Classifier, Codes, Floats
 from xcontrast.heads.classifiers.places import hold_out_places
 
-__all__ = ["find_temperature", "soften"]
+__all__ = ["LEAST", "find_temperature", "fit_temperature", "soften"]
 
 LEAST = 1e-6
 """Probability that none is below: trees and neighbours give zeros."""
@@ -51,8 +51,6 @@ def find_temperature(
     ----------
     Guo et al. (2017), "On calibration of modern neural networks", section 4.2.
     """
-    from scipy.optimize import minimize_scalar
-
     few = np.random.default_rng(seed).permutation(len(y))[:N_TRIED]
     x, y, groups = x[few], y[few], groups[few]
     logs, truths = [], []
@@ -70,17 +68,46 @@ def find_temperature(
         truths.append(y[held])
     if not logs:
         return 1.0, 0
-    log, truth = np.concatenate(logs), np.concatenate(truths)
+    temperature, _ = fit_temperature(np.concatenate(logs), np.concatenate(truths))
+    return temperature, sum(map(len, truths))
+
+
+def fit_temperature(log: npt.NDArray[np.float64], truth: Codes) -> tuple[float, float]:
+    """Fit the temperature that makes the truth most likely.
+
+    Parameters
+    ----------
+    log : ndarray (N, K), float64
+        Logarithms of probabilities.
+    truth : ndarray (N,), intp
+        Category numbers.
+
+    Returns
+    -------
+    tuple of float
+        The temperature, and the log loss with it, nats a cell.
+
+    Examples
+    --------
+    >>> log = np.log([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1]])
+    >>> temperature, loss = fit_temperature(log, np.array([0, 0, 1]))
+    >>> temperature > 1, loss < float(-log[[0, 1, 2], [0, 0, 1]].mean())
+    (True, True)
+    """
+    from scipy.optimize import minimize_scalar
+
     rows = np.arange(len(truth))
 
-    def loss(log_temperature: float) -> float:
+    def sum_loss(log_temperature: float) -> float:
         scaled = log / np.exp(log_temperature)
         top = scaled.max(1)
         total = top + np.log(np.exp(scaled - top[:, None]).sum(1))
-        return float((total - scaled[rows, truth]).sum() + DOUBT * log_temperature**2)
+        return float((total - scaled[rows, truth]).sum())
 
-    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(20)), method="bounded")
-    return float(np.exp(found.x)), len(truth)
+    found = minimize_scalar(
+        lambda t: sum_loss(t) + DOUBT * t**2, bounds=(np.log(0.2), np.log(20)), method="bounded"
+    )
+    return float(np.exp(found.x)), sum_loss(found.x) / len(truth)
 
 
 def soften(probability: Floats, temperature: float, seen: npt.NDArray[np.bool_]) -> Floats:
