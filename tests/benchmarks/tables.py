@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import floods, reliability, worldcover
+from benchmarks import eurosat, floods, reliability, strength, worldcover
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BOARDS: dict[str, Callable[[], str]] = {
@@ -23,7 +23,9 @@ BOARDS: dict[str, Callable[[], str]] = {
     "floods, one sensor": partial(floods.table, "one sensor"),
     "floods, across sensors": partial(floods.table, "across sensors"),
     "reliability": reliability.table,
+    "strength": strength.table,
     "land cover": worldcover.table,
+    "pictures": eurosat.table,
 }
 
 

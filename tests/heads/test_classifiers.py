@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
@@ -19,7 +20,7 @@ from xcontrast.heads.classifiers import (
     PrototypeClassifier,
 )
 from xcontrast.heads.classifiers.calibration import find_temperature, soften
-from xcontrast.heads.classifiers.linear import STRENGTHS
+from xcontrast.heads.classifiers.linear import STRENGTHS, _regress
 from xcontrast.heads.classifiers.places import hold_out_places
 from xcontrast.heads.head import KINDS
 
@@ -79,6 +80,20 @@ def test_strengths_are_ranked_as_probabilities_are_given_with_a_temperature() ->
         tempered[strength] = min(log_loss(told, softmax(log / t, axis=1)) for t in grid)
     assert chosen == min(tempered, key=lambda c: tempered[c])
     assert chosen != min(losses, key=lambda c: losses[c])
+
+
+def test_a_fit_that_takes_long_advises_no_options_of_others() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(600, 40)) @ rng.normal(size=(40, 300)) ** 3).astype("float32")
+    y = (x[:, :3].sum(1) + rng.normal(size=600) > 0).astype(np.intp) + (x[:, 5] > 0)
+    places = np.arange(600) // 20
+    z = StandardScaler().fit_transform(x)
+    with pytest.warns(ConvergenceWarning):
+        LogisticRegression(C=0.1, max_iter=20).fit(z, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _regress(z, y, 0.1, None, 20).n_iter_.max() == 20
+        LinearClassifier.fit(x, y, places, n_categories=3)
 
 
 def test_neighbours_equal_scikit_learn() -> None:

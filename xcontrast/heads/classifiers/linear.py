@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +90,14 @@ class LinearClassifier:
 
 
 def _regress(z: Floats, y: Codes, strength: float, weight: str | None, max_iter: int) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=strength, max_iter=max_iter, class_weight=weight).fit(z, y)
+    model = LogisticRegression(C=strength, max_iter=max_iter, class_weight=weight)
+    with warnings.catch_warnings():
+        # It advises options that are not the caller's; weights that still creep map the same.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(z, y)
 
 
 def _choose_strength(z: Floats, y: Codes, groups: Codes, weight: str | None, seed: int) -> float:
