@@ -368,8 +368,11 @@ def table(part: str) -> str:
 
 def _name(key: tuple[str, ...], n_folds: int) -> str:
     """Name a row: what was done, on which sensor if not on both, and on how many folds if few."""
-    parts = [key[0], *([] if key[1] == "-" else [key[1]]), *([] if key[2] == "both" else [key[2]])]
-    return ", ".join(parts) + ("" if n_folds == N_FOLDS else f" ({n_folds} folds)")
+    parts = ["U-Net from scratch"] if key[:2] == ("random", "fine-tuned") else [*key[:2]]
+    parts += [] if key[2] == "both" else [key[2]]
+    folds = "1 fold" if n_folds == 1 else f"{n_folds} folds"
+    name = ", ".join(part for part in parts if part != "-")
+    return name if n_folds == N_FOLDS else f"{name} ({folds})"
 
 
 def _compare(own: pd.DataFrame, rows: pd.DataFrame, key: tuple[str, ...]) -> tuple[str, str]:
