@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -146,6 +148,25 @@ def test_change_is_the_cosine_distance_between_dates() -> None:
     lazy = emb.chunk(y=6, feature=3).contrast.change(event="2023-05-20")
     assert lazy.chunks is not None
     xr.testing.assert_allclose(lazy.compute(), event, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("orbits", "warned"),
+    [
+        ([95, 95, 95], False),
+        ([95, 95, 22], True),
+        ([22, 95, 95], True),
+        ([-1, 95, 95], False),  # -1: not known.
+        ([-1, 95, 22], True),
+    ],
+)
+def test_passes_of_two_orbits_side_by_side_are_told(orbits: list[int], warned: bool) -> None:
+    emb = _embedding(n_times=3).rename(s2_time="s1_time")
+    emb = emb.assign_coords(s1_relative_orbit=("s1_time", orbits))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        emb.contrast.change()
+    assert ["relative orbit" in str(w.message) for w in told] == [True] * warned
 
 
 def test_change_between_sensors_needs_the_joint_space() -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xcontrast.embedding.composites import TIMES, before_after
+from xcontrast.embedding.composites import ORBIT, TIMES, before_after, compare_orbits
 from xcontrast.embedding.facts import SHARED, identify
 from xcontrast.errors import DataError, problem
 
@@ -42,6 +42,11 @@ def change(
     DataError
         If there is nothing to compare, or the sensors are not in one space.
 
+    Warns
+    -----
+    UserWarning
+        If Sentinel-1 passes that are compared are of different relative orbits.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -71,10 +76,20 @@ def change(
                 do="embed a cube with several dates",
             )
         )
+    _compare_passes(embedding, dim)
     later = embedding.isel({dim: slice(1, None)})
     earlier = embedding.isel({dim: slice(None, -1)})
     single = [name for name in earlier.coords if dim in earlier[name].dims]
     return _distance(earlier.drop_vars(single), later, "from the date before")
+
+
+def _compare_passes(embedding: xr.DataArray, dim: str) -> None:
+    """Warn, once, of the first pass whose orbit is not that of the pass before."""
+    if ORBIT in embedding.coords and embedding[ORBIT].dims == (dim,):
+        orbit = embedding[ORBIT].values
+        another = (orbit[1:] != orbit[:-1]) & (orbit[1:] > 0) & (orbit[:-1] > 0)
+        k = int(another.argmax())
+        compare_orbits(embedding.isel({dim: [k]}), embedding.isel({dim: [k + 1]}))
 
 
 def _two_sensors(embedding: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:

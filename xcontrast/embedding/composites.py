@@ -11,7 +11,7 @@ import xarray as xr
 
 from xcontrast.errors import DataError, problem
 
-__all__ = ["TIMES", "before_after", "split_periods"]
+__all__ = ["ORBIT", "TIMES", "before_after", "compare_orbits", "split_periods"]
 
 T = TypeVar("T", xr.Dataset, xr.DataArray)
 TIMES = ("s1_time", "s2_time", "date")
@@ -97,8 +97,34 @@ def split_periods(
         If there is no time on one side of the event.
     """
     early = _is_before(array, dim, event)
-    _compare_orbits(array, dim, early)
+    compare_orbits(array.isel({dim: early}), array.isel({dim: ~early}))
     return _mean(array, dim, early), _mean(array, dim, ~early)
+
+
+def compare_orbits(before: xr.DataArray, after: xr.DataArray) -> None:
+    """Warn where what is compared was seen from different relative orbits of Sentinel-1.
+
+    Parameters
+    ----------
+    before, after : DataArray
+        Where they carry no relative orbits along a dim of times, nothing is said.
+
+    Warns
+    -----
+    UserWarning
+        If their sets of orbits differ.
+    """
+    if any(ORBIT not in array.coords or array[ORBIT].ndim != 1 for array in (before, after)):
+        return
+    early, late = ({int(n) for n in array[ORBIT].values if n > 0} for array in (before, after))
+    if early and late and early != late:
+        told = [", ".join(map(str, sorted(own))) for own in (early, late)]
+        warnings.warn(
+            f"passes before are of relative orbit {told[0]}, and after of {told[1]}: slopes seen "
+            "from another side look changed; keep to one orbit, by "
+            f"CubeOptions(relative_orbit=...) or a choice of times by {ORBIT!r}",
+            stacklevel=4,
+        )
 
 
 def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | None) -> np.ndarray:
@@ -133,21 +159,6 @@ def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | No
             )
         )
     return early
-
-
-def _compare_orbits(array: xr.DataArray, dim: str, early: np.ndarray) -> None:
-    if ORBIT not in array.coords or array[ORBIT].dims != (dim,):
-        return
-    numbers = array[ORBIT].values
-    before, after = (set(numbers[which & (numbers > 0)].tolist()) for which in (early, ~early))
-    if before and after and before != after:
-        told = [", ".join(map(str, sorted(own))) for own in (before, after)]
-        warnings.warn(
-            f"passes before are of relative orbit {told[0]}, and after of {told[1]}: slopes seen "
-            "from another side look changed; keep to one orbit, by "
-            f"CubeOptions(relative_orbit=...) or a choice of times by {ORBIT!r}",
-            stacklevel=4,
-        )
 
 
 def _mean(embedding: xr.DataArray, dim: str, which: np.ndarray) -> xr.DataArray:
