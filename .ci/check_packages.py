@@ -68,7 +68,7 @@ def check_wheel(path: Path) -> None:
     about = path.name.removesuffix("-py3-none-any.whl") + ".dist-info"
     told = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     kept = list_kept("xcontrast") | {f"{about}/{name}" for name in told}
-    assert {"xcontrast/py.typed", "xcontrast/report.html"} <= kept
+    assert {"xcontrast/py.typed", "xcontrast/report/page.html"} <= kept
     compare(path, found, kept)
 
 
