@@ -164,14 +164,14 @@ def run_frozen(fold: Fold, method: str, folder: Path, labels: str) -> None:
 TRAINED: dict[str, Literal["none", "all"]] = {"decoder on frozen": "none", "fine-tuned": "all"}
 
 
-def run_tuned(fold: Fold, method: str, way: str, inputs: str, folder: Path) -> None:
+def run_tuned(fold: Fold, method: str, way: str, inputs: str, labels: str, folder: Path) -> None:
     """Train a U-Net decoder on frozen encoders, or both, with the defaults of `finetune`."""
-    key = (method, way, inputs, "10 %")
+    key = (method, way, inputs, labels)
     if is_there(key, fold.number):
         return
     model = encoder(fold, method, folder)
     began = time.perf_counter()
-    names, tiles = list(SENSORS[inputs]), fold.labelled["10 %"]
+    names, tiles = list(SENSORS[inputs]), fold.labelled[labels]
     # Random weights have as far to go as the decoder's, and learn at its rate.
     rate = 1.0 if method == "random" else xc.FinetuneOptions().encoder_rate
     segmenter = xc.finetune(
@@ -311,7 +311,7 @@ def run(folds: list[int], folder: Path) -> None:
         run_transfer(fold, folder)
     for method, way, inputs in SEGMENTERS:
         for fold in every:
-            run_tuned(fold, method, way, inputs, folder)
+            run_tuned(fold, method, way, inputs, "10 %", folder)
     for method in ENCODERS:
         if method == TORCHGEO and find_spec("torchgeo") is None:
             print("torchgeo is missing: its rows are left out; pip install torchgeo")
@@ -322,6 +322,7 @@ def run(folds: list[int], folder: Path) -> None:
         run_pixels(fold, "both", "100 %", differences=True)
         for method in ("multimodal", "random"):
             run_frozen(fold, method, folder, "100 %")
+        run_tuned(fold, "multimodal", "fine-tuned", "both", "100 %", folder)
 
 
 def by_scene(rows: pd.DataFrame) -> pd.Series:
