@@ -30,6 +30,7 @@ import xarray as xr
 from sklearn.model_selection import GroupKFold
 
 import xcontrast as xc
+from xcontrast.heads.decision import choose_codes, weigh_categories
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -56,7 +57,10 @@ SEGMENTERS = (
     ("multimodal", "decoder on frozen", "S1"),
     ("multimodal", "decoder on frozen", "S2"),
 )
-PIXELS = "pixels and differences, boosted"
+WEIGHTED = ", weighted"
+PLAIN = "pixels and differences, boosted"
+PIXELS = f"{PLAIN}{WEIGHTED}"
+"""What others are compared with."""
 FIELDS = ["method", "way", "inputs", "labels"]
 PARTS = ("few labels", "one sensor", "all labels", "across sensors")
 
@@ -243,9 +247,11 @@ def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> No
     """Boost single pixels: scikit-learn's defaults, 200,000 labelled pixels at most."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    name = PIXELS if differences else "pixels, boosted"
-    key = (name, "-", inputs, labels)
-    if is_there(key, fold.number):
+    name = PLAIN if differences else "pixels, boosted"
+    # Labels chosen as heads choose them, and the most probable.
+    keys = {0.5: (f"{name}{WEIGHTED}", "-", inputs, labels), 0.0: (name, "-", inputs, labels)}
+    keys = {balance: key for balance, key in keys.items() if not is_there(key, fold.number)}
+    if not keys:
         return
     began = time.perf_counter()
     tiles = fold.labelled[labels]
@@ -261,13 +267,20 @@ def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> No
             drawn.append(own[k, chosen])
             codes.append(truth[k, chosen])
     model = HistGradientBoostingClassifier(random_state=fold.number)
-    model.fit(np.concatenate(drawn), np.concatenate(codes))
-    counted = []
+    known = np.concatenate(codes)
+    model.fit(np.concatenate(drawn), known)
+    counted: dict[float, list[pd.DataFrame]] = {balance: [] for balance in keys}
     for part in fold.parts(fold.test):
         values = layers(fold, part, inputs, differences=differences)
-        found = model.predict(values.reshape(-1, values.shape[-1])).reshape(values.shape[:-1]) == 1
-        counted.append(fold.count(part, found))
-    write(counted, key, fold.number, time.perf_counter() - began)
+        probability = model.predict_proba(values.reshape(-1, values.shape[-1]))
+        probability = probability.reshape(*values.shape[:-1], 2)
+        for balance in keys:
+            weights = weigh_categories(np.bincount(known), balance)
+            found = choose_codes(probability, codes=(0, 1), weights=weights) == 1
+            counted[balance].append(fold.count(part, found))
+    seconds = time.perf_counter() - began
+    for balance, key in keys.items():
+        write(counted[balance], key, fold.number, seconds / len(keys))
 
 
 def run_otsu(fold: Fold) -> None:

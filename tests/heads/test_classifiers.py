@@ -35,13 +35,11 @@ def cells(n: int, k: int, *, n_features: int = 6, seed: int = 0, spread: float =
 
 
 @pytest.mark.parametrize("k", [2, 3])
-@pytest.mark.parametrize("balance", [False, True])
-def test_linear_probabilities_equal_scikit_learn(k: int, balance: bool) -> None:
+def test_linear_probabilities_equal_scikit_learn(k: int) -> None:
     x, y, places = cells(300, k)
-    ours = LinearClassifier.fit(x, y, places, n_categories=k, balance=balance)
+    ours = LinearClassifier.fit(x, y, places, n_categories=k)
     z = StandardScaler().fit_transform(x)
-    weight = "balanced" if balance else None
-    theirs = LogisticRegression(C=ours.strength[0], max_iter=500, class_weight=weight).fit(z, y)
+    theirs = LogisticRegression(C=ours.strength[0], max_iter=500).fit(z, y)
     np.testing.assert_allclose(ours.probability(x), theirs.predict_proba(z), atol=2e-3)
 
 
@@ -109,20 +107,14 @@ def test_neighbours_equal_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("k", [2, 4])
-@pytest.mark.parametrize("balance", [False, True])
-def test_trees_equal_scikit_learn(k: int, balance: bool) -> None:
+def test_trees_equal_scikit_learn(k: int) -> None:
     x, y, places = cells(800, k)
     new, _, _ = cells(9_000, k, seed=1)  # More rows than go down the trees at a time.
-    weight = "balanced" if balance else None
-    forest = ForestClassifier.fit(x, y, places, n_categories=k, balance=balance, seed=3)
-    theirs = RandomForestClassifier(
-        100, min_samples_leaf=5, class_weight=weight, random_state=3
-    ).fit(x, y)
+    forest = ForestClassifier.fit(x, y, places, n_categories=k, seed=3)
+    theirs = RandomForestClassifier(100, min_samples_leaf=5, random_state=3).fit(x, y)
     np.testing.assert_allclose(forest.probability(new), theirs.predict_proba(new), atol=1e-5)
-    boosting = BoostingClassifier.fit(x, y, places, n_categories=k, balance=balance, seed=3)
-    theirs = HistGradientBoostingClassifier(
-        early_stopping=False, class_weight=weight, random_state=3
-    ).fit(x, y)
+    boosting = BoostingClassifier.fit(x, y, places, n_categories=k, seed=3)
+    theirs = HistGradientBoostingClassifier(early_stopping=False, random_state=3).fit(x, y)
     np.testing.assert_allclose(boosting.probability(new), theirs.predict_proba(new), atol=1e-5)
 
 
@@ -155,20 +147,6 @@ def test_three_points_are_enough_for_prototypes() -> None:
     first = np.array([np.flatnonzero(y == c)[0] for c in range(3)])
     head = PrototypeClassifier.fit(x[first], y[first], first, n_categories=3)
     assert (head.probability(x).argmax(1) == y).mean() > 0.9
-
-
-@pytest.mark.parametrize("kind", KINDS.values())
-def test_a_balanced_head_finds_more_of_the_rare(kind: type) -> None:
-    x, y, _ = cells(1500, 2, spread=0.6)
-    keep = (y == 0) | (np.arange(1500) % 12 == 0)
-    new, truth, _ = cells(1000, 2, seed=5, spread=0.6)
-    found = []
-    for balance in (False, True):
-        places = np.arange(keep.sum()) // 10
-        own = kind.fit(x[keep], y[keep], places, n_categories=2, balance=balance)
-        found.append((own.probability(new).argmax(1) == 1)[truth == 1].mean())
-    # Prototypes weigh categories alike whatever is asked.
-    assert found[1] > found[0] or (kind is PrototypeClassifier and found[1] == found[0])
 
 
 def test_held_out_places_are_never_fitted_on() -> None:

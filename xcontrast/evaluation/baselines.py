@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.heads.decision import weigh_categories
+from xcontrast.heads.flags import as_map
+from xcontrast.legends import Legend
 
-__all__ = ["cell_statistics", "fit_pixels", "local_statistics", "map_pixels", "predict_pixels"]
+__all__ = [
+    "BoostedPixels",
+    "cell_statistics",
+    "fit_pixels",
+    "local_statistics",
+    "map_pixels",
+    "predict_pixels",
+]
 
 N_MAX = 200_000
 """Labelled pixels that a baseline is fitted on, at most."""
@@ -130,7 +140,24 @@ def _average_cells(values: Floats, stride: int) -> Floats:
     return mean
 
 
-def fit_pixels(layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, seed: int = 0) -> Any:
+@dataclass(frozen=True)
+class BoostedPixels:
+    """Gradient boosting on single pixels, and what its labels are chosen by."""
+
+    model: Any
+    """scikit-learn's."""
+    weights: Floats
+    """Of the categories, ``(K,)``, as of a :class:`Head`."""
+
+
+def fit_pixels(
+    layers: xr.DataArray,
+    labels: xr.DataArray,
+    *,
+    legend: Legend,
+    balance: float = 0.5,
+    seed: int = 0,
+) -> BoostedPixels:
     """Fit gradient boosting to single labelled pixels.
 
     Parameters
@@ -143,12 +170,14 @@ def fit_pixels(layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, se
         labelled pixels so many are drawn.
     legend : Legend
         What the codes mean.
+    balance : float, default 0.5
+        As of :func:`xcontrast.fit`, so that maps of both differ by what they look at.
     seed : int, default 0
         Of the draw and the boosting.
 
     Returns
     -------
-    sklearn.ensemble.HistGradientBoostingClassifier
+    BoostedPixels
 
     References
     ----------
@@ -158,7 +187,7 @@ def fit_pixels(layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, se
     --------
     >>> layers = cube.s1.isel(s1_time=0).rename(s1_band="feature")
     >>> boosted = fit_pixels(layers, labels, legend=xc.FLOOD)
-    >>> boosted.classes_
+    >>> boosted.model.classes_
     array([0, 1], dtype=uint8)
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -174,15 +203,16 @@ def fit_pixels(layers: xr.DataArray, labels: xr.DataArray, *, legend: Legend, se
     # Large draws are stopped early on a part held out, which wants two of each category.
     early = "auto" if np.unique(y, return_counts=True)[1].min() > 1 else False
     model = HistGradientBoostingClassifier(random_state=seed, early_stopping=early)
-    return model.fit(x, y)
+    weights = weigh_categories([int((y == code).sum()) for code in legend.codes], balance)
+    return BoostedPixels(model.fit(x, y), weights)
 
 
-def predict_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.Dataset:
+def predict_pixels(model: BoostedPixels, layers: xr.DataArray, *, legend: Legend) -> xr.Dataset:
     """Map categories and their probabilities pixel by pixel, lazily where the layers are lazy.
 
     Parameters
     ----------
-    model : HistGradientBoostingClassifier
+    model : BoostedPixels
         From :func:`fit_pixels`.
     layers : DataArray (…, feature, y, x), float32
         As fitted.
@@ -192,8 +222,7 @@ def predict_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.Da
     Returns
     -------
     Dataset
-        ``label (…, y, x)`` uint8, 255 where all layers are invalid, and ``probability (…,
-        category, y, x)`` float32, NaN there.
+        As of :func:`xcontrast.predict`, invalid where all layers are.
 
     Examples
     --------
@@ -207,35 +236,27 @@ def predict_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.Da
         layers,
         input_core_dims=[["feature"]],
         output_core_dims=[["category"]],
-        kwargs={"model": model, "codes": legend.codes},
+        kwargs={"model": model.model, "codes": legend.codes},
         dask="parallelized",
         output_dtypes=[np.float32],
         dask_gufunc_kwargs={
             "allow_rechunk": True, "output_sizes": {"category": len(legend.codes)},
         },
     )  # fmt: skip
-    label = xr.apply_ufunc(
-        _label_np,
-        found,
-        input_core_dims=[["category"]],
-        kwargs={"codes": legend.codes},
-        dask="parallelized",
-        output_dtypes=[np.uint8],
-    )
-    label.attrs = legend.attrs
     found = found.assign_coords(category=np.array(legend.names, object))
-    probability = found.transpose(..., "category", "y", "x")
-    mapped = xr.Dataset({"label": label, "probability": probability})
     # apply_ufunc drops the attributes of coords, and with them units.
-    return mapped.assign_coords({d: layers[d] for d in ("y", "x") if d in layers.coords})
+    found = found.assign_coords({d: layers[d] for d in ("y", "x") if d in layers.coords})
+    probability = found.transpose(..., "category", "y", "x")
+    told = {"head_kind": "gradient boosting on single pixels"}
+    return as_map(probability, legend, told, weights=model.weights)
 
 
-def map_pixels(model: Any, layers: xr.DataArray, *, legend: Legend) -> xr.DataArray:
+def map_pixels(model: BoostedPixels, layers: xr.DataArray, *, legend: Legend) -> xr.DataArray:
     """Map pixel by pixel; see :func:`predict_pixels`.
 
     Parameters
     ----------
-    model : HistGradientBoostingClassifier
+    model : BoostedPixels
         From :func:`fit_pixels`.
     layers : DataArray (…, feature, y, x), float32
         As fitted.
@@ -268,11 +289,3 @@ def _probability_np(values: Floats, *, model: Any, codes: tuple[int, ...]) -> Fl
         own[:, [codes.index(int(c)) for c in model.classes_]] = model.predict_proba(flat[valid])
         result[valid] = own
     return result.reshape(*values.shape[:-1], len(codes))
-
-
-def _label_np(probability: Floats, *, codes: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """(…, K) -> (…): the most probable code, 255 where invalid."""
-    best = np.array(codes, np.uint8)[np.nan_to_num(probability).argmax(-1)]
-    invalid = np.isnan(probability).any(-1)
-    result: npt.NDArray[np.uint8] = np.where(invalid, np.uint8(NO_LABEL), best)
-    return result

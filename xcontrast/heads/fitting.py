@@ -12,6 +12,7 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.heads.classifiers.calibration import find_temperature
 from xcontrast.heads.classifiers.classifier import Codes, Floats
+from xcontrast.heads.decision import check_balance
 from xcontrast.heads.features import join_features
 from xcontrast.heads.head import KINDS, Head
 from xcontrast.heads.labels import match_labels
@@ -36,7 +37,7 @@ def fit(
     column: str | None = None,
     kind: Literal["linear", "knn", "forest", "boosting", "prototypes"] = "linear",
     groups: str | None = None,
-    balance: bool = False,
+    balance: float = 0.5,
     tolerance: str | pd.Timedelta = "3D",
     seed: int = 0,
 ) -> Head:
@@ -67,9 +68,12 @@ def fit(
         A coord of the embedding's leading dim, such as ``"scene"``: places with one value are
         held out together. By default each location is a place, and of a scene each block of 32
         x 32 cells.
-    balance : bool, default False
-        Let each category weigh alike, however many cells it has. The map finds more of rare
-        categories; its probabilities are then of a world where all are equally common.
+    balance : float, default 0.5
+        How much more rare categories weigh when a map chooses its labels: each probability is
+        multiplied by the category's share of the labelled cells to the power of minus this. At 0
+        the most probable category is chosen; at 1 a category of a tenth of the cells needs a tenth
+        of the probability. Probabilities themselves stay as they are. Prototypes weigh categories
+        alike by nature, and take no notice.
     tolerance : str or Timedelta, default "3D"
         Longest time between a label and an embedding; labels farther from any are left out.
     seed : int, default 0
@@ -83,7 +87,8 @@ def fit(
     ------
     DataError
         If the embedding has several times and the labels none, labels do not fit, fewer than two
-        categories are labelled on valid cells, or the kind is unknown.
+        categories are labelled on valid cells, the kind is unknown, or `balance` is not between
+        0 and 1.
 
     References
     ----------
@@ -101,6 +106,7 @@ def fit(
         raise DataError(
             problem(expected=f"a kind of {', '.join(KINDS)}", received=repr(kind), do="choose one")
         )
+    check_balance(balance)
     parts = pair_by_time(embedding, labels, tolerance=tolerance)
     read = []
     for part, own in parts:
@@ -113,14 +119,14 @@ def fit(
     place = np.unique(np.concatenate([cells[2] for cells in read]), return_inverse=True)[1].ravel()
     _check_categories(y, legend)
     n = len(legend.codes)
-    classifier = KINDS[kind].fit(x, y, place, n_categories=n, balance=balance, seed=seed)
-    temperature, n_held = find_temperature(classifier, x, y, place, balance=balance, seed=seed)
+    classifier = KINDS[kind].fit(x, y, place, n_categories=n, seed=seed)
+    temperature, n_held = find_temperature(classifier, x, y, place, seed=seed)
     facts |= {
         "n_cells": {legend.names[i]: int((y == i).sum()) for i in np.unique(y)},
         "n_features": x.shape[1],
         "n_places": len(np.unique(place)),
         "n_calibrated": n_held,
-        "balance": balance,
+        "balance": float(balance),
         "seed": seed,
         "xcontrast": __version__,
     }

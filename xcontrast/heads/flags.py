@@ -10,13 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.heads.classifiers.classifier import Floats
+from xcontrast.heads.decision import choose_codes
+from xcontrast.legends import Legend
 from xcontrast.version import __version__
 
 __all__ = ["as_map"]
 
 
-def as_map(probability: xr.DataArray, legend: Legend, provenance: dict[str, str]) -> xr.Dataset:
+def as_map(
+    probability: xr.DataArray,
+    legend: Legend,
+    provenance: dict[str, str],
+    *,
+    weights: Floats | None = None,
+) -> xr.Dataset:
     """Put categories, their probabilities and the entropy side by side.
 
     Parameters
@@ -27,17 +35,22 @@ def as_map(probability: xr.DataArray, legend: Legend, provenance: dict[str, str]
         What the categories are.
     provenance : dict
         attrs that say what made it.
+    weights : ndarray (K,), float32, optional
+        Of the categories: the label is the one with the largest product of probability and
+        weight. The most probable one by default.
 
     Returns
     -------
     Dataset
         As of :func:`predict`.
     """
-    codes = np.array(legend.codes, np.uint8)
-    label = _over_categories(partial(_label_np, codes=codes), probability, np.uint8)
+    choose = partial(choose_codes, codes=legend.codes, weights=weights)
+    label = _over_categories(choose, probability, np.uint8)
     entropy = _over_categories(_entropy_np, probability, np.float32)
     provenance = {**provenance, "xcontrast": __version__}
     label.attrs = {**legend.attrs, **provenance}
+    if weights is not None and len(set(weights[weights > 0])) > 1:
+        label.attrs["category_weights"] = [round(float(weight), 4) for weight in weights]
     probability.attrs = {"long_name": f"probability of {legend.title}", "units": "1"}
     entropy.attrs = {"long_name": f"uncertainty of {legend.title}", "units": "1"}
     layers = {"label": label, "probability": probability, "entropy": entropy}
@@ -66,12 +79,3 @@ def _entropy_np(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
     total = (probability * np.log(np.maximum(probability, np.float32(1e-30)))).sum(-1)
     entropy: npt.NDArray[np.float32] = (-total / np.float32(np.log(probability.shape[-1]))).clip(0)
     return entropy
-
-
-def _label_np(
-    probability: npt.NDArray[np.float32], *, codes: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    """(…, K) -> (…): the most probable code, 255 where invalid."""
-    invalid = np.isnan(probability).any(-1)
-    best = codes[np.nan_to_num(probability).argmax(-1)]
-    return np.where(invalid, np.uint8(NO_LABEL), best)

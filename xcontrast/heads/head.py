@@ -22,6 +22,7 @@ from xcontrast.heads.classifiers import (
 )
 from xcontrast.heads.classifiers.calibration import soften
 from xcontrast.heads.classifiers.classifier import Floats
+from xcontrast.heads.decision import weigh_categories
 from xcontrast.legends import Legend
 from xcontrast.model.hub import find_folder, push_to_hub
 from xcontrast.records import read_record
@@ -77,9 +78,18 @@ class Head(Described):
         return soften(self.classifier.probability(x), self.temperature, seen)
 
     @property
+    def weights(self) -> Floats:
+        """Of the categories, ``(K,)``: probability times weight says which one a pixel is given."""
+        counts = [self.facts["n_cells"].get(name, 0) for name in self.legend.names]
+        return weigh_categories(
+            counts, 0 if self.classifier.weighs_alike else self.facts["balance"]
+        )
+
+    @property
     def digest(self) -> str:
         """Names weights and legend together: two heads with one digest map alike."""
         told = hashlib.sha256(repr((self.kind, self.legend, self.temperature)).encode())
+        told.update(self.weights.tobytes())
         for name, array in sorted(vars(self.classifier).items()):
             told.update(name.encode() + np.ascontiguousarray(array).tobytes())
         return told.hexdigest()[:16]
@@ -123,6 +133,7 @@ class Head(Described):
 
     def _sheet(self) -> Sheet:
         counts = ", ".join(f"{k} {v:,}" for k, v in self.facts["n_cells"].items())
+        weights = [f"{weight:.2g}" for weight in self.weights if weight > 0]
         n_held = self.facts["n_calibrated"]
         calibrated = f"temperature {self.temperature:.2f}, on {n_held:,} cells of places held out"
         rows = [
@@ -131,6 +142,10 @@ class Head(Described):
             ("features", f"{self.facts['n_features']} of {', '.join(self.facts['sensors'])}"),
             ("space", str(self.facts["space"])),
             ("calibrated", calibrated if n_held else "no: too few places"),
+            (
+                "labels",
+                f"probability x {', '.join(weights)}" if len(set(weights)) > 1 else "most probable",
+            ),
             ("model", str(self.facts["model_digest"])),
         ]
         return Sheet(f"xcontrast.Head {self.kind}", rows)

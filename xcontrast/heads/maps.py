@@ -39,8 +39,8 @@ def predict(
     head : Head or Segmenter
         From :func:`fit` or :func:`finetune`.
     like : GeoBox or georeferenced DataArray or Dataset, optional
-        Grid of the map: probabilities are interpolated bilinearly onto it, and the label is the
-        most probable there. By default the grid of `obj`.
+        Grid of the map: probabilities are interpolated bilinearly onto it, and the label is
+        chosen there. By default the grid of `obj`.
     event : str or Timestamp, optional
         For a segmenter of two dates: images before it, and from it on, are averaged. May be left
         out where there are exactly two.
@@ -48,11 +48,12 @@ def predict(
     Returns
     -------
     Dataset
-        ``label (…, y, x)`` uint8, 255 where the embedding is invalid, or where no sensor of a
-        segmenter sees the pixel in all bands at each date, with CF ``flag_values``,
-        ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…, category, y, x)``
-        float32, calibrated, and ``entropy (…, y, x)`` float32, of the probabilities: 0 where one
-        category is sure, 1 where all are alike; both NaN there.
+        ``label (…, y, x)`` uint8, the most probable category; of a head, the rarer weighing more
+        (`balance` of :func:`fit`; ``category_weights`` in the attrs); 255 where the embedding is
+        invalid, or where no sensor of a segmenter sees the pixel in all bands at each date, with
+        CF ``flag_values``, ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…,
+        category, y, x)`` float32, calibrated, and ``entropy (…, y, x)`` float32, of the
+        probabilities: 0 where one category is sure, 1 where all are alike; both NaN there.
 
     Raises
     ------
@@ -67,6 +68,7 @@ def predict(
     >>> mapped.label.dtype, mapped.label.attrs["flag_meanings"], dict(mapped.probability.sizes)
     (dtype('uint8'), 'dry flood', {'category': 2, 'y': 96, 'x': 96})
     """
+    weights = None
     if isinstance(head, Segmenter):
         probability = segment(obj, head, event=event)
         kind = {"head_kind": f"segmenter, {head.card.decoder}", "segmenter_digest": head.digest}
@@ -75,7 +77,7 @@ def predict(
         features, facts = join_features(obj)
         _check_head(head, facts, features.sizes["feature"])
         probability = _map_probability(features, head)
-        kind = {"head_kind": head.kind}
+        kind, weights = {"head_kind": head.kind}, head.weights
     if like is not None:
         if "y" not in probability.dims:
             raise DataError(
@@ -87,7 +89,7 @@ def predict(
             )
         probability = _bring_onto(probability, like)
     provenance = {"model_digest": str(head.facts["model_digest"]), **kind}
-    return as_map(probability, head.legend, provenance)
+    return as_map(probability, head.legend, provenance, weights=weights)
 
 
 def _check_no_event(event: object) -> None:

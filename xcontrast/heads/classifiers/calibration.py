@@ -24,7 +24,6 @@ def find_temperature(
     y: Codes,
     groups: Codes,
     *,
-    balance: bool = False,
     seed: int = 0,
 ) -> tuple[float, int]:
     """Find the temperature that makes the probabilities of held-out places most likely.
@@ -36,8 +35,6 @@ def find_temperature(
     x : ndarray (N, F), float32
     y, groups : ndarray (N,), intp
         Category numbers and places.
-    balance : bool
-        As fitted.
     seed : int
         Of the folds.
 
@@ -60,7 +57,6 @@ def find_temperature(
             y[train],
             groups[train],
             n_categories=classifier.n_categories,
-            balance=balance,
             seed=seed,
             like=classifier,
         )

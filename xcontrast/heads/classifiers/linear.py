@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,8 @@ class LinearClassifier:
     strength: npt.NDArray[np.float64]
     """(1,): the inverse of the regularisation."""
 
+    weighs_alike: ClassVar[bool] = False
+
     @property
     def n_categories(self) -> int:
         """K."""
@@ -53,7 +55,6 @@ class LinearClassifier:
         groups: Codes,
         *,
         n_categories: int,
-        balance: bool = False,
         seed: int = 0,
         like: LinearClassifier | None = None,
     ) -> LinearClassifier:
@@ -64,9 +65,8 @@ class LinearClassifier:
         """
         mean, std = standardise(x)
         z = (x - mean) / std
-        weight = "balanced" if balance else None
-        strength = like.strength[0] if like else _choose_strength(z, y, groups, weight, seed)
-        model = _regress(z, y, strength, weight, 300)
+        strength = like.strength[0] if like else _choose_strength(z, y, groups, seed)
+        model = _regress(z, y, strength, 300)
         weights = np.zeros((x.shape[1], n_categories), np.float32)
         bias = np.full(n_categories, -1e4, np.float32)  # A category never seen is never given.
         if len(model.classes_) == 2:
@@ -89,18 +89,18 @@ class LinearClassifier:
         return result
 
 
-def _regress(z: Floats, y: Codes, strength: float, weight: str | None, max_iter: int) -> Any:
+def _regress(z: Floats, y: Codes, strength: float, max_iter: int) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=max_iter, class_weight=weight)
+    model = LogisticRegression(C=strength, max_iter=max_iter)
     with warnings.catch_warnings():
         # It advises options that are not the caller's; weights that still creep map the same.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(z, y)
 
 
-def _choose_strength(z: Floats, y: Codes, groups: Codes, weight: str | None, seed: int) -> float:
+def _choose_strength(z: Floats, y: Codes, groups: Codes, seed: int) -> float:
     few = np.random.default_rng(seed).permutation(len(y))[:N_TRIED]
     z, y, groups = z[few], y[few], groups[few]
     folds = list(hold_out_places(y, groups, seed))
@@ -110,7 +110,7 @@ def _choose_strength(z: Floats, y: Codes, groups: Codes, weight: str | None, see
     best, least = STRENGTHS[0], np.inf
     for strength in STRENGTHS:
         logs = [
-            _log_probability(_regress(z[train], y[train], strength, weight, 200), z[held], y.max())
+            _log_probability(_regress(z[train], y[train], strength, 200), z[held], y.max())
             for train, held in folds
         ]
         _, loss = fit_temperature(np.concatenate(logs), truth)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from xcontrast.heads.classifiers.classifier import Codes, Floats, standardise, to_unit, weigh
+from xcontrast.heads.classifiers.classifier import Codes, Floats, standardise, to_unit
 
 __all__ = ["NeighbourClassifier"]
 
@@ -31,15 +32,17 @@ class NeighbourClassifier:
     """(M, F), unit norm."""
     member: npt.NDArray[np.int64]
     """(M,) category numbers."""
-    weight: Floats
-    """(K,) of a category's votes."""
     k: npt.NDArray[np.int64]
     """(1,): neighbours."""
+    n: npt.NDArray[np.int64]
+    """(1,): K."""
+
+    weighs_alike: ClassVar[bool] = False
 
     @property
     def n_categories(self) -> int:
         """K."""
-        return len(self.weight)
+        return int(self.n[0])
 
     @classmethod
     def fit(
@@ -49,7 +52,6 @@ class NeighbourClassifier:
         groups: Codes,
         *,
         n_categories: int,
-        balance: bool = False,
         seed: int = 0,
         like: NeighbourClassifier | None = None,
     ) -> NeighbourClassifier:
@@ -63,9 +65,8 @@ class NeighbourClassifier:
         )
         mean, std = standardise(x[keep])
         bank = to_unit((x[keep] - mean) / std)
-        weight = weigh(y[keep], n_categories, balance)
         k = np.array([min(K, len(keep))], np.int64)
-        return cls(mean, std, bank, y[keep].astype(np.int64), weight, k)
+        return cls(mean, std, bank, y[keep].astype(np.int64), k, np.array([n_categories]))
 
     def probability(self, x: Floats) -> Floats:
         """Give ``(N, K)`` probabilities of ``(N, F)`` features."""
@@ -79,6 +80,6 @@ class NeighbourClassifier:
             vote = np.exp(np.take_along_axis(similarity, nearest, 1) / TEMPERATURE)
             votes = np.zeros((len(part), self.n_categories), np.float32)
             rows = np.repeat(np.arange(len(part)), k)
-            np.add.at(votes, (rows, member.ravel()), (vote * self.weight[member]).ravel())
+            np.add.at(votes, (rows, member.ravel()), vote.ravel())
             result[first : first + 4096] = votes / votes.sum(1, keepdims=True)
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class PrototypeClassifier:
     prototypes: Floats
     """(K, F), unit norm; zero for a category never seen."""
 
+    weighs_alike: ClassVar[bool] = True
+
     @property
     def n_categories(self) -> int:
         """K."""
@@ -42,12 +45,11 @@ class PrototypeClassifier:
         groups: Codes,
         *,
         n_categories: int,
-        balance: bool = False,
         seed: int = 0,
         like: PrototypeClassifier | None = None,
     ) -> PrototypeClassifier:
         """Average the directions of each category's cells; categories weigh alike by nature."""
-        del groups, balance, seed, like
+        del groups, seed, like
         # The middle between the categories, whatever their counts: else the commoner is at zero.
         present = np.unique(y)
         mean = np.mean([x[y == c].mean(0, dtype=np.float64) for c in present], 0).astype(np.float32)

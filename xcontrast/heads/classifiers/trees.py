@@ -49,6 +49,8 @@ class _Trees:
     start: Floats
     """(K,): scores before the first tree."""
 
+    weighs_alike: ClassVar[bool] = False
+
     @property
     def n_categories(self) -> int:
         """K."""
@@ -90,7 +92,6 @@ class ForestClassifier(_Trees):
         groups: Codes,
         *,
         n_categories: int,
-        balance: bool = False,
         seed: int = 0,
         like: Self | None = None,
     ) -> Self:
@@ -102,7 +103,6 @@ class ForestClassifier(_Trees):
             N_TREES,
             # Single cells are noisy: leaves of a few make probabilities of a forest usable.
             min_samples_leaf=max(1, min(5, len(y) // 100)),
-            class_weight="balanced" if balance else None,
             random_state=seed,
             n_jobs=-1,
         ).fit(x, y)
@@ -138,7 +138,6 @@ class BoostingClassifier(_Trees):
         groups: Codes,
         *,
         n_categories: int,
-        balance: bool = False,
         seed: int = 0,
         like: Self | None = None,
     ) -> Self:
@@ -150,7 +149,6 @@ class BoostingClassifier(_Trees):
             max_iter=N_TREES,
             early_stopping=False,
             min_samples_leaf=max(1, min(LEAF, len(y) // 20)),
-            class_weight="balanced" if balance else None,
             random_state=seed,
         ).fit(x, y)
         # scikit-learn keeps one score for two categories: the second against the first.
