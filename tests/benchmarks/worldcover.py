@@ -31,6 +31,8 @@ ROWS = Path(__file__).with_name("worldcover.csv")
 DATA = Path(os.environ.get("XCONTRAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 STEPS = 600
 FIELDS = ["method", "way", "labels"]
+PIXELS = "pixels, boosted, weighted"
+"""What others are compared with."""
 NODATA = -32768
 
 
@@ -122,16 +124,22 @@ def run_tuned(fold: Fold, method: str, way: str, labels: str, folder: Path) -> N
     fold.write(mapped, key, time.perf_counter() - began)
 
 
-def run_pixels(fold: Fold, labels: str) -> None:
-    """Boost single pixels."""
-    key = ("pixels, boosted", "-", labels)
+def run_pixels(fold: Fold, labels: str, balance: float) -> None:
+    """Boost single pixels; labels are the most probable (0), or chosen as heads choose them."""
+    key = (PIXELS if balance else "pixels, boosted", "-", labels)
     if fold.is_there(key):
         return
     began = time.perf_counter()
     layers = fold.cube.s2.rename(s2_band="feature").drop_vars("feature")
     tiles = fold.labelled[labels]
     truth = fold.truth.isel(location=tiles)
-    model = fit_pixels(layers.isel(location=tiles), truth, legend=xc.WORLDCOVER, seed=fold.number)
+    model = fit_pixels(
+        layers.isel(location=tiles),
+        truth,
+        legend=xc.WORLDCOVER,
+        balance=balance,
+        seed=fold.number,
+    )
     mapped = map_pixels(model, layers.isel(location=fold.test), legend=xc.WORLDCOVER)
     mapped = mapped.transpose("location", "y", "x").values
     fold.write(mapped, key, time.perf_counter() - began)
@@ -142,7 +150,8 @@ def run(folds: list[int], folder: Path) -> None:
     cube, truth = open_tiles()
     for fold in [Fold(cube, truth, number) for number in folds]:
         for labels in ("10 %", "100 %"):
-            run_pixels(fold, labels)
+            for balance in (0.0, 0.5):
+                run_pixels(fold, labels, balance)
         for method in ("random", "simclr", "moco"):
             for labels in ("10 %", "100 %"):
                 run_frozen(fold, method, labels, folder)
@@ -161,9 +170,9 @@ def table() -> str:
     for key, own in rows.groupby(FIELDS, sort=False):
         each = [board.mean_iou(part) for _, part in own.groupby("fold")]
         low, high = board.interval(own)
-        base = rows[(rows.method == "pixels, boosted") & (rows.labels == key[2])]
+        base = rows[(rows.method == PIXELS) & (rows.labels == key[2])]
         less = ""
-        if key[0] != "pixels, boosted" and set(base.fold) == set(own.fold):
+        if key[0] != PIXELS and set(base.fold) == set(own.fold):
             a, b = board.interval(own, base)
             less = f"{board.mean_iou(own) - board.mean_iou(base):+.3f} ({a:+.3f} to {b:+.3f})"
         cells = [*map(str, key), str(len(each))]

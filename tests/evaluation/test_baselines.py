@@ -111,7 +111,7 @@ def test_a_category_of_one_pixel_is_fitted_and_axes_keep_their_units() -> None:
     labels = xr.DataArray(truth, axes, ("y", "x"))
     layers = xr.DataArray(rng.normal(size=(2, 120, 120)), axes, ("feature", "y", "x"))
     fitted = fit_pixels(layers + 9 * labels, labels, legend=xc.FLOOD)
-    assert fitted.classes_.tolist() == [0, 1]
+    assert fitted.model.classes_.tolist() == [0, 1]
     mapped = map_pixels(fitted, layers, legend=xc.FLOOD)
     assert mapped.x.attrs == mapped.y.attrs == {"units": "m"}
 
@@ -122,4 +122,4 @@ def test_lazy_layers_are_fitted_as_those_in_memory() -> None:
     one = fit_pixels(layers, truth, legend=xc.FLOOD)
     two = fit_pixels(layers.chunk(y=11), truth, legend=xc.FLOOD)
     x = np.random.default_rng(0).normal(size=(50, 2))
-    np.testing.assert_array_equal(one.predict_proba(x), two.predict_proba(x))
+    np.testing.assert_array_equal(one.model.predict_proba(x), two.model.predict_proba(x))

@@ -90,7 +90,7 @@ def test_a_fit_that_takes_long_advises_no_options_of_others() -> None:
         LogisticRegression(C=0.1, max_iter=20).fit(z, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert _regress(z, y, 0.1, None, 20).n_iter_.max() == 20
+        assert _regress(z, y, 0.1, 20).n_iter_.max() == 20
         LinearClassifier.fit(x, y, places, n_categories=3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from xcontrast.heads.head import KINDS
 
 
 def rare_flood(seed: int = 0, share: float = 0.1) -> tuple[xr.DataArray, xr.DataArray]:
-    """Give an embedding of one feature, which is 1.5 higher where it is flooded, and the truth."""
+    """Give an embedding of four features, which are higher where it is flooded, and the truth."""
     rng = np.random.default_rng(seed)
     wet = rng.random((80, 80)) < share
-    values = (rng.normal(size=wet.shape) + 1.5 * wet)[None].astype("float32")
+    values = (rng.normal(size=(4, *wet.shape)) + wet).astype("float32")
     attrs = {"model_digest": "d", "space": "encoder", "sensor": "s1", "stride": 4}
     emb = xr.DataArray(values, dims=("feature", "y", "x"), name="embedding", attrs=attrs)
     return emb, xr.DataArray(wet.astype("uint8"), dims=("y", "x"))
@@ -36,8 +37,9 @@ def rare_flood(seed: int = 0, share: float = 0.1) -> tuple[xr.DataArray, xr.Data
 def test_weights_are_powers_of_the_shares(counts: list[int], balance: float) -> None:
     weights = weigh_categories(counts, balance)
     for count, weight in zip(counts, weights, strict=True):
-        expected = (count / sum(counts)) ** -balance / (max(counts) / sum(counts)) ** -balance
-        assert weight == pytest.approx(expected if count else 0, rel=1e-5)
+        shares = count / sum(counts), max(counts) / sum(counts)
+        expected = shares[0] ** -balance / shares[1] ** -balance if count else 0
+        assert weight == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_largest_product_is_chosen() -> None:
@@ -63,32 +65,36 @@ def test_the_largest_product_is_chosen() -> None:
 def test_rarer_categories_need_less_and_probabilities_stay(kind: Any) -> None:
     emb, truth = rare_flood()
     new, unseen = rare_flood(seed=1)
-    found = {}
-    for balance in (0, 0.5, 1):
-        head = xc.fit(emb, truth, legend=xc.FLOOD, kind=kind, balance=balance)
-        found[balance] = xc.predict(new, head)
-    same = [one.probability.values for one in found.values()]
-    np.testing.assert_array_equal(same[0], same[1])
-    np.testing.assert_array_equal(same[0], same[2])
-    wet = [int((one.label == 1).sum()) for one in found.values()]
+    heads = [xc.fit(emb, truth, legend=xc.FLOOD, kind=kind, balance=b) for b in (0, 0.5, 1)]
+    maps = [xc.predict(new, head) for head in heads]
+    for one in maps[1:]:
+        np.testing.assert_array_equal(one.probability, maps[0].probability)
+    wet = [int((one.label == 1).sum()) for one in maps]
     if kind == "prototypes":  # They weigh categories alike by nature.
         assert wet[0] == wet[1] == wet[2]
         return
     assert wet[0] < wet[1] < wet[2]
-    # The threshold in closed form: of shares q and 1 - q, p > sqrt(q) / (sqrt(q) + sqrt(1 - q)).
+    assert "category_weights" not in maps[0].label.attrs
     q = float(truth.mean())
-    threshold = q**0.5 / (q**0.5 + (1 - q) ** 0.5)
-    expected = found[0.5].probability.sel(category="flood") > threshold
-    assert float((expected == (found[0.5].label == 1)).mean()) > 0.999
+    for balance, head, one in zip((0.5, 1), heads[1:], maps[1:], strict=True):
+        odds = ((1 - q) / q) ** (balance / head.temperature)
+        assert one.label.attrs["category_weights"] == pytest.approx([1, odds], rel=1e-3)
+        flood = one.probability.sel(category="flood")
+        assert float(((flood > 1 / (1 + odds)) == (one.label == 1)).mean()) > 0.999
     iou = [
         float(xc.score(one.label, unseen, legend=xc.FLOOD).iou.sel(category="flood"))
-        for one in found.values()
+        for one in maps
     ]
     assert iou[1] > iou[0]
-    assert "category_weights" not in found[0].label.attrs
-    assert found[1].label.attrs["category_weights"] == pytest.approx(
-        [1, ((1 - q) / q) ** 0.5], abs=1e-3
-    )
+
+
+def test_a_temperature_changes_no_label() -> None:
+    emb, truth = rare_flood()
+    head = xc.fit(emb, truth, legend=xc.FLOOD)
+    plain = xc.predict(emb, head).label
+    for temperature in (0.5, 3.0, 20.0):
+        other = xc.predict(emb, replace(head, temperature=temperature)).label
+        assert float((other == plain).mean()) > 0.999
 
 
 def test_a_map_says_what_its_labels_were_chosen_by(tmp_path: Path) -> None:

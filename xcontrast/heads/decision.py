@@ -45,7 +45,7 @@ def weigh_categories(counts: Sequence[int], balance: float) -> Floats:
     counts : sequence of int
         Labelled cells of each of K categories.
     balance : float
-        0 to 1.
+        0 and above.
 
     Returns
     -------

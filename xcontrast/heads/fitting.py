@@ -72,8 +72,9 @@ def fit(
         How much more rare categories weigh when a map chooses its labels: each probability is
         multiplied by the category's share of the labelled cells to the power of minus this. At 0
         the most probable category is chosen; at 1 a category of a tenth of the cells needs a tenth
-        of the probability. Probabilities themselves stay as they are. Prototypes weigh categories
-        alike by nature, and take no notice.
+        of the probability. The power is divided by the temperature, so that calibration changes
+        no label. Probabilities themselves stay as they are. Prototypes weigh categories alike by
+        nature, and take no notice.
     tolerance : str or Timedelta, default "3D"
         Longest time between a label and an embedding; labels farther from any are left out.
     seed : int, default 0

@@ -81,9 +81,9 @@ class Head(Described):
     def weights(self) -> Floats:
         """Of the categories, ``(K,)``: probability times weight says which one a pixel is given."""
         counts = [self.facts["n_cells"].get(name, 0) for name in self.legend.names]
-        return weigh_categories(
-            counts, 0 if self.classifier.weighs_alike else self.facts["balance"]
-        )
+        balance = 0.0 if self.classifier.weighs_alike else self.facts["balance"]
+        # What the temperature does to probabilities is done to weights: it changes no label.
+        return weigh_categories(counts, balance / self.temperature)
 
     @property
     def digest(self) -> str:
