@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -129,15 +129,19 @@ def measure(few: Tiles, other: Tiles, tiles: np.ndarray) -> Iterator[dict[str, f
         yield {"strength": strength, "raw": raw, "tempered": tempered, "iou": float(score)}
 
 
-def run(draws: list[int], folder: Path) -> None:
-    """Make the runs that are not there."""
-    boards = {
+def boards(folder: Path) -> dict[str, tuple[Callable[[], tuple[Tiles, Tiles]], int]]:
+    """Give what is judged on: how its tiles are read, and how many of them are labelled."""
+    return {
         "floods, split 0": (lambda: read_floods(0, folder), 40),
         "floods, split 1": (lambda: read_floods(1, folder), 40),
         "land cover, SimCLR": (lambda: read_cover("simclr", folder), 13),
         "land cover, random": (lambda: read_cover("random", folder), 13),
     }
-    for name, (read, n) in boards.items():
+
+
+def run(draws: list[int], folder: Path) -> None:
+    """Make the runs that are not there."""
+    for name, (read, n) in boards(folder).items():
         keys = {draw: {"board": name, "draw": draw} for draw in draws}
         missing = [draw for draw in draws if not board.is_there(ROWS, dict(keys[draw]))]
         if not missing:
