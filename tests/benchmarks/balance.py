@@ -44,13 +44,8 @@ def measure(few: strength.Tiles, other: strength.Tiles, tiles: np.ndarray) -> It
     for balance in BALANCES:
         weights = weigh_categories(np.bincount(y), balance / temperature)
         found = choose_codes(probability, codes=tuple(codes), weights=weights)
-        iou = [
-            ((found == code) & (truth == code)).sum() / ((found == code) | (truth == code)).sum()
-            for code in np.unique(truth)
-        ]
-        # Of the flood, or the mean of all categories.
-        score = iou[1] if len(iou) == 2 else np.mean(iou)
-        yield {"balance": balance, "temperature": temperature, "iou": float(score)}
+        iou = strength.score_labels(found, truth)
+        yield {"balance": balance, "temperature": temperature, "iou": iou}
 
 
 def run(draws: list[int], folder: Path) -> None:

@@ -109,6 +109,15 @@ def ask_places(x: np.ndarray, y: np.ndarray, place: np.ndarray, strength: float)
     return [raw, fit_temperature(log, told)[1]]
 
 
+def score_labels(found: np.ndarray, truth: np.ndarray) -> float:
+    """Give the IoU of the flood, or the mean of all categories."""
+    iou = [
+        ((found == code) & (truth == code)).sum() / ((found == code) | (truth == code)).sum()
+        for code in np.unique(truth)
+    ]
+    return float(iou[1] if len(iou) == 2 else np.mean(iou))
+
+
 def measure(few: Tiles, other: Tiles, tiles: np.ndarray) -> Iterator[dict[str, float]]:
     """Fit with each strength on some tiles, and score on all of the others: one row a strength."""
     x, y, place = few.take(tiles)
@@ -120,13 +129,12 @@ def measure(few: Tiles, other: Tiles, tiles: np.ndarray) -> Iterator[dict[str, f
         raw, tempered = ask_places(x, y, place, strength)
         model = LogisticRegression(C=strength, max_iter=300).fit(x, y)
         found = model.predict(unseen)
-        iou = [
-            ((found == code) & (truth == code)).sum() / ((found == code) | (truth == code)).sum()
-            for code in np.unique(truth)
-        ]
-        # Of the flood, or the mean of all categories.
-        score = iou[1] if len(iou) == 2 else np.mean(iou)
-        yield {"strength": strength, "raw": raw, "tempered": tempered, "iou": float(score)}
+        yield {
+            "strength": strength,
+            "raw": raw,
+            "tempered": tempered,
+            "iou": score_labels(found, truth),
+        }
 
 
 def boards(folder: Path) -> dict[str, tuple[Callable[[], tuple[Tiles, Tiles]], int]]:
