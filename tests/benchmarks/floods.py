@@ -40,11 +40,14 @@ from imagery import open_ombria, split_scenes
 ROWS = Path(__file__).with_name("floods.csv")
 DATA = Path(os.environ.get("XCONTRAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 OPTIONS = xc.PretrainOptions(crop_size=64, progress=False, eval_every=100_000)
-STEPS = 600
+LONGER = "multimodal, 2400 steps"
+STEPS = {"random": 0, LONGER: 2400}
+"""Of pretraining, where they are not the `USUAL`."""
+USUAL = 600
 N_FOLDS = 5
 SENSORS = {"S1": ("s1",), "S2": ("s2",), "both": ("s1", "s2")}
 TORCHGEO = "torchgeo-simclr"
-ENCODERS = ("multimodal", "simclr", "moco", "moco_tp", TORCHGEO, "random")
+ENCODERS = ("multimodal", LONGER, "simclr", "moco", "moco_tp", TORCHGEO, "random")
 """moco_tp: the two dates of a place are the positive pair, as in Seasonal Contrast's second
 baseline; its three spaces want three dates, and OMBRIA has two."""
 SEGMENTERS = (
@@ -54,6 +57,8 @@ SEGMENTERS = (
     # What begins from random weights is the U-Net from scratch.
     ("random", "fine-tuned", "both"),
     ("simclr", "decoder on frozen", "both"),
+    (LONGER, "decoder on frozen", "both"),
+    (LONGER, "fine-tuned", "both"),
     ("multimodal", "decoder on frozen", "S1"),
     ("multimodal", "decoder on frozen", "S2"),
 )
@@ -112,7 +117,9 @@ def final_scenes() -> frozenset[str]:
 
 def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
     """Pretrain on the unlabelled pairs of the training scenes, or read what was pretrained."""
-    path = folder / f"{method}-{STEPS}-{fold.number}"
+    steps = STEPS.get(method, USUAL)
+    name = "multimodal" if method in STEPS else method
+    path = folder / f"{name}-{steps}-{fold.number}"
     if path.is_dir():
         return xc.load_model(path)
     like = encoder(fold, "random", folder) if method == TORCHGEO else None
@@ -120,12 +127,10 @@ def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
     kind = "seasonal" if method == "moco_tp" else "cross-sensor"
     chips = xc.chips(xc.pairs(fold.cube.isel(location=fold.train), kind=kind), size=96)
     options = replace(OPTIONS, seed=fold.number)
-    steps = 0 if method == "random" else STEPS
-    name = "multimodal" if method == "random" else method
     if like is not None:
         from benchmarks.torchgeo_simclr import pretrain
 
-        model = pretrain(chips, like, path, steps=STEPS, seed=fold.number)
+        model = pretrain(chips, like, path, steps=steps, seed=fold.number)
     else:
         model = xc.pretrain(chips, method=name, max_steps=steps, batch_size=64, options=options)
         model = model.save(path)
@@ -199,14 +204,14 @@ def run_tuned(fold: Fold, method: str, way: str, inputs: str, labels: str, folde
     write(counted, key, fold.number, time.perf_counter() - began)
 
 
-def run_transfer(fold: Fold, folder: Path) -> None:
+def run_transfer(fold: Fold, method: str, folder: Path) -> None:
     """Fit on one sensor in the space that both share, and map from the other, as under cloud."""
     ways = {"S1": ("s1", "s1"), "S2": ("s2", "s2"), "S2 to S1": ("s2", "s1")}
-    keys = {name: ("multimodal, joint space", "frozen", name, "10 %") for name in ways}
+    keys = {name: (f"{method}, joint space", "frozen", name, "10 %") for name in ways}
     keys = {name: key for name, key in keys.items() if not is_there(key, fold.number)}
     if not keys:
         return
-    model = encoder(fold, "multimodal", folder)
+    model = encoder(fold, method, folder)
     began = time.perf_counter()
 
     def change(tiles: np.ndarray) -> xr.Dataset:
@@ -321,7 +326,8 @@ def run(folds: list[int], folder: Path) -> None:
     for fold in every:
         for method in ("multimodal", "random"):
             run_frozen(fold, method, folder, "10 %")
-        run_transfer(fold, folder)
+        for method in ("multimodal", LONGER):
+            run_transfer(fold, method, folder)
     for method, way, inputs in SEGMENTERS:
         for fold in every:
             run_tuned(fold, method, way, inputs, "10 %", folder)
@@ -333,9 +339,10 @@ def run(folds: list[int], folder: Path) -> None:
             run_frozen(fold, method, folder, "10 %")
     for fold in every:
         run_pixels(fold, "both", "100 %", differences=True)
-        for method in ("multimodal", "random"):
+        for method in (LONGER, "multimodal", "random"):
             run_frozen(fold, method, folder, "100 %")
-        run_tuned(fold, "multimodal", "fine-tuned", "both", "100 %", folder)
+        for method in (LONGER, "random"):
+            run_tuned(fold, method, "fine-tuned", "both", "100 %", folder)
 
 
 def by_scene(rows: pd.DataFrame) -> pd.Series:
