@@ -71,6 +71,8 @@ def explain(page: Path, link: str) -> str | None:
         whole = parts.scheme == "https" and re.fullmatch(r"[\w.-]+\.\w{2,}", parts.netloc)
         return None if whole else "is no https address"
     target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+    if target.parent == ROOT / "docs" / "tutorials" and target.suffix == ".ipynb":
+        target = ROOT / "examples" / target.name  # The build of the docs copies them from there.
     if not target.exists():
         return "leads to no file"
     if ROOT not in target.parents:
