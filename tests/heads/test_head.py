@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from embeddings import LAND, embedding
 
 import xcontrast as xc
 from xcontrast.errors import DataError, ModelError
-from xcontrast.heads.head import KINDS
+from xcontrast.folders import publish_folder, stage_folder
+from xcontrast.heads.head import FORMAT, KINDS, VERSION
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,6 +169,26 @@ def test_damaged_heads_are_refused(damage, message: str, tmp_path: Path) -> None
     folder = tmp_path / "head"
     emb.contrast.fit(truth, legend=LAND).save(folder)
     damage(folder)
+    with pytest.raises(ModelError, match=message):
+        xc.load_head(folder)
+
+
+def test_heads_of_other_arrays_are_refused(tmp_path: Path) -> None:
+    emb, truth = embedding()
+    head = emb.contrast.fit(truth, legend=LAND, kind="knn")
+    # As before the number of categories was kept beside the bank.
+    arrays = {name: array for name, array in vars(head.classifier).items() if name != "n"}
+    facts = {
+        "kind": "knn",
+        "legend": asdict(LAND),
+        "temperature": head.temperature,
+        "facts": head.facts,
+    }
+    folder = tmp_path / "head"
+    publish_folder(
+        stage_folder(folder), folder, form=FORMAT, version=VERSION, facts=facts, arrays=arrays
+    )
+    message = r"(?s)Expected arrays bank, k, mean, member, n, std.*bank, k.*fit the head again"
     with pytest.raises(ModelError, match=message):
         xc.load_head(folder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -166,8 +166,9 @@ def load_head(path: str | os.PathLike[str]) -> Head:
     Raises
     ------
     ModelError
-        If it is no head folder, is of a newer format, or was damaged or changed; or if the hub
-        has no such repository, or cannot be reached.
+        If it is no head folder, is of a newer format, was written by a version whose classifiers
+        held other arrays, or was damaged or changed; or if the hub has no such repository, or
+        cannot be reached.
 
     Examples
     --------
@@ -189,6 +190,15 @@ def load_head(path: str | os.PathLike[str]) -> Head:
             )
         )
     arrays = load_file(folder / "weights.safetensors")
+    names = {field.name for field in fields(KINDS[card["kind"]])}
+    if set(arrays) != names:
+        raise ModelError(
+            problem(
+                expected=f"arrays {', '.join(sorted(names))}, of a {card['kind']} head",
+                received=f"{', '.join(sorted(arrays))} in {folder}",
+                do="fit the head again: another version of xcontrast wrote this one",
+            )
+        )
     legend = read_record(Legend, card["legend"])
     classifier = KINDS[card["kind"]](**arrays)
     return Head(card["kind"], legend, classifier, card["facts"], card["temperature"])
