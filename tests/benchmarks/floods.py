@@ -124,7 +124,7 @@ def encoder(fold: Fold, method: str, folder: Path) -> xc.Model:
         return xc.load_model(path)
     like = encoder(fold, "random", folder) if method == TORCHGEO else None
     began = time.perf_counter()
-    kind = "seasonal" if method == "moco_tp" else "cross-sensor"
+    kind = "both" if method == "moco_tp" else "cross-sensor"
     chips = xc.chips(xc.pairs(fold.cube.isel(location=fold.train), kind=kind), size=96)
     options = replace(OPTIONS, seed=fold.number)
     if like is not None:
