@@ -294,7 +294,11 @@ def test_one_sensor_methods_train_each_sensor_there_is(chips: xc.Chips) -> None:
     one = xc.pretrain(only, method="moco", max_steps=1, batch_size=16, options=QUICK)
     assert one.sensors == ("s2",)
     cube = planted_cube(256, n_times=3)
-    own = cube[["s1"]].contrast.pairs(kind="seasonal", gap="12D")
+    own = cube[["s1"]].isel(s1_time=slice(2)).contrast.pairs(kind="seasonal", gap="12D")
+    with pytest.raises(
+        DataError, match=r"3 or more dates for method='seco'.*with 2.*longer period"
+    ):
+        own.contrast.pretrain(method="seco", max_steps=1, batch_size=16, options=QUICK)
     tp = own.contrast.pretrain(method="moco_tp", max_steps=1, batch_size=16, options=QUICK)
     assert tp.sensors == ("s1",)
     assert tp.card.spaces == ("encoder", "invariant")

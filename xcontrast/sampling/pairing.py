@@ -66,8 +66,8 @@ def pairs(
         Keep a pair only if at least this share of its pixels, 0..1, is valid in all its images.
         Reads ``s1_valid`` and ``s2_valid``, or else the first band of each.
     gap : str or Timedelta, default "60D"
-        Seasonal and both: least time between two dates of a place; three dates at least, two for
-        both.
+        Seasonal and both: least time between two dates of a place; two dates at least, of
+        which seco takes three.
     replace : bool, default False
         Seasonal: whether views of a place are later drawn with replacement, as Seasonal
         Contrast's code does, which makes one date its own positive now and then.

@@ -15,7 +15,7 @@ from xcontrast.sensors import S1, S2, Sensor
 
 __all__ = ["pair_dates", "pair_seasons"]
 
-FEWEST = 3
+FEWEST = 2
 """Dates of a place: a query and the two other dates that its keys are of."""
 
 
@@ -42,7 +42,7 @@ def pair_seasons(
     Raises
     ------
     DataError
-        If there is no sensor, or not three dates that far apart and valid enough.
+        If there is no sensor, or not two dates that far apart and valid enough.
     """
     sensor = next((s for s in (S2, S1) if s.name in cube), None)
     if sensor is None:

@@ -108,7 +108,8 @@ def as_chips(obj: xr.Dataset | Chips, method: str, options: PretrainOptions) -> 
             problem(
                 expected=f"places with {fewest} or more dates for method={method!r}",
                 received=f"chips of {names} with {_count_dates(found)}",
-                do="pair with kind='seasonal' (or 'both', for both sensors)",
+                do="pair with kind='seasonal' (or 'both', for both sensors), with a smaller `gap` "
+                "or of a longer period",
             )
         )
     return found
