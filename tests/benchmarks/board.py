@@ -95,9 +95,10 @@ def as_table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:
-    """Write the mean of values with the least and the largest of them."""
+    """Write the mean of values with the least and the largest of them; one by itself."""
     mean, least, largest = np.mean(v := list(values)), min(v), max(v)
-    return f"{mean:.{digits}f} ({least:.{digits}f} to {largest:.{digits}f})"
+    told = f"{mean:.{digits}f}"
+    return told if len(v) == 1 else f"{told} ({least:.{digits}f} to {largest:.{digits}f})"
 
 
 def main(

@@ -15,17 +15,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import eurosat, floods, reliability, strength, worldcover
+from benchmarks import balance, degradation, eurosat, floods, reliability, strength, worldcover
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BOARDS: dict[str, Callable[[], str]] = {
     "floods, few labels": partial(floods.table, "few labels"),
     "floods, one sensor": partial(floods.table, "one sensor"),
+    "floods, all labels": partial(floods.table, "all labels"),
     "floods, across sensors": partial(floods.table, "across sensors"),
     "reliability": reliability.table,
     "strength": strength.table,
+    "balance": balance.table,
     "land cover": worldcover.table,
     "pictures": eurosat.table,
+    "degradation": degradation.table,
 }
 
 
