@@ -48,3 +48,8 @@ def test_pixels_are_counted_as_a_loop_counts_them() -> None:
 
 def test_an_interval_of_a_difference_from_itself_is_none(rows: pd.DataFrame) -> None:
     assert board.interval(rows, rows) == (0, 0)
+
+
+def test_one_value_has_no_spread() -> None:
+    assert board.spread([0.5]) == "0.500"
+    assert board.spread([0.5, 0.25], 2) == "0.38 (0.25 to 0.50)"

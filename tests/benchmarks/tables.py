@@ -22,6 +22,7 @@ BOARDS: dict[str, Callable[[], str]] = {
     "floods, few labels": partial(floods.table, "few labels"),
     "floods, one sensor": partial(floods.table, "one sensor"),
     "floods, all labels": partial(floods.table, "all labels"),
+    "floods, some folds": floods.partial_table,
     "floods, across sensors": partial(floods.table, "across sensors"),
     "reliability": reliability.table,
     "strength": strength.table,
