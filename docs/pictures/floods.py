@@ -4,8 +4,8 @@
 
 Encoder, fold and labels are the scoreboard's (tests/benchmarks/floods.py, 2,400 steps): an encoder
 that is not in the folder is pretrained first, on the unlabelled pairs of the other scenes, for some
-half an hour on a processor core. Of each of the three largest scenes of the fold, the tile is shown of
-which nearest to 30 % is flooded: chosen by the truth, not by the map.
+half an hour on a processor core. Of each of the three largest scenes of the fold, the tile is shown
+of which nearest to 30 % is flooded: chosen by the truth, not by the map.
 """
 
 from __future__ import annotations
