@@ -406,7 +406,7 @@ def partial_table() -> str:
             there = other != key[0] and found.fold.nunique() == len(folds)
             cells.append(_mean_of_folds(found) if there else "")
         lines.append(cells)
-    columns = ["method", "labels", "folds", "IoU", *others]
+    columns = ["method", "labels", "folds", "IoU", "boosted pixels", *others[1:]]
     return board.as_table(columns, lines)
 
 
