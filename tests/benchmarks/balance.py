@@ -12,7 +12,6 @@ appended draw by draw.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +30,9 @@ ROWS = Path(__file__).with_name("balance.csv")
 BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def measure(few: strength.Tiles, other: strength.Tiles, tiles: np.ndarray) -> Iterator[dict]:
+def measure(
+    few: strength.Tiles, other: strength.Tiles, tiles: np.ndarray
+) -> Iterator[dict[str, float]]:
     """Fit on some tiles, and score on all of the others: one row a balance."""
     x, y, place = few.take(tiles)
     codes = np.unique(y)
@@ -50,18 +51,7 @@ def measure(few: strength.Tiles, other: strength.Tiles, tiles: np.ndarray) -> It
 
 def run(draws: list[int], folder: Path) -> None:
     """Make the runs that are not there."""
-    for name, (read, n) in strength.boards(folder).items():
-        missing = [d for d in draws if not board.is_there(ROWS, {"board": name, "draw": d})]
-        if not missing:
-            continue
-        few, other = read()
-        for draw in missing:
-            began = time.perf_counter()
-            tiles = np.random.default_rng(draw).permutation(len(few.codes))[:n]
-            rows = pd.DataFrame(list(measure(few, other, tiles))).round(4)
-            key: dict[str, object] = {"board": name, "draw": draw}
-            board.append(ROWS, rows, key, time.perf_counter() - began)
-            print(name, draw, rows.to_dict("records"), flush=True)
+    strength.make_draws(ROWS, measure, draws, folder)
 
 
 def table() -> str:

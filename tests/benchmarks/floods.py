@@ -341,7 +341,7 @@ def run(folds: list[int], folder: Path) -> None:
         run_pixels(fold, "both", "100 %", differences=True)
         for method in (LONGER, "multimodal", "random"):
             run_frozen(fold, method, folder, "100 %")
-        for method in (LONGER, "random"):
+        for method in (LONGER, "multimodal", "random"):
             run_tuned(fold, method, "fine-tuned", "both", "100 %", folder)
 
 

@@ -147,11 +147,15 @@ def boards(folder: Path) -> dict[str, tuple[Callable[[], tuple[Tiles, Tiles]], i
     }
 
 
-def run(draws: list[int], folder: Path) -> None:
-    """Make the runs that are not there."""
+def make_draws(
+    path: Path,
+    measure: Callable[[Tiles, Tiles, np.ndarray], Iterator[dict[str, float]]],
+    draws: list[int],
+    folder: Path,
+) -> None:
+    """Measure the draws of each board whose rows are not there, and append them."""
     for name, (read, n) in boards(folder).items():
-        keys = {draw: {"board": name, "draw": draw} for draw in draws}
-        missing = [draw for draw in draws if not board.is_there(ROWS, dict(keys[draw]))]
+        missing = [d for d in draws if not board.is_there(path, {"board": name, "draw": d})]
         if not missing:
             continue
         few, other = read()
@@ -159,8 +163,13 @@ def run(draws: list[int], folder: Path) -> None:
             began = time.perf_counter()
             tiles = np.random.default_rng(draw).permutation(len(few.codes))[:n]
             rows = pd.DataFrame(list(measure(few, other, tiles))).round(4)
-            board.append(ROWS, rows, dict(keys[draw]), time.perf_counter() - began)
+            board.append(path, rows, {"board": name, "draw": draw}, time.perf_counter() - began)
             print(name, draw, rows.to_dict("records"), flush=True)
+
+
+def run(draws: list[int], folder: Path) -> None:
+    """Make the runs that are not there."""
+    make_draws(ROWS, measure, draws, folder)
 
 
 def table() -> str:

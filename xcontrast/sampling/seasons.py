@@ -16,7 +16,7 @@ from xcontrast.sensors import S1, S2, Sensor
 __all__ = ["pair_dates", "pair_seasons"]
 
 FEWEST = 2
-"""Dates of a place: a query and the two other dates that its keys are of."""
+"""Dates of a place: a query and another that its key is of; Seasonal Contrast takes a third."""
 
 
 def pair_seasons(
