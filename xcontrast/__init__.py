@@ -30,6 +30,7 @@ from xcontrast.evaluation.options import ProbeOptions as ProbeOptions
 from xcontrast.evaluation.page import evaluate as evaluate
 from xcontrast.evaluation.probe import probe as probe
 from xcontrast.evaluation.scores import score as score
+from xcontrast.heads.combining import combine as combine
 from xcontrast.heads.fitting import fit as fit
 from xcontrast.heads.head import Head as Head
 from xcontrast.heads.head import load_head as load_head

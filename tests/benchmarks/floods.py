@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -173,17 +173,15 @@ def run_frozen(fold: Fold, method: str, folder: Path, labels: str) -> None:
 TRAINED: dict[str, Literal["none", "all"]] = {"decoder on frozen": "none", "fine-tuned": "all"}
 
 
-def run_tuned(fold: Fold, method: str, way: str, inputs: str, labels: str, folder: Path) -> None:
+def train_segmenter(
+    fold: Fold, method: str, way: str, inputs: str, labels: str, folder: Path
+) -> xc.Segmenter:
     """Train a U-Net decoder on frozen encoders, or both, with the defaults of `finetune`."""
-    key = (method, way, inputs, labels)
-    if is_there(key, fold.number):
-        return
     model = encoder(fold, method, folder)
-    began = time.perf_counter()
     names, tiles = list(SENSORS[inputs]), fold.labelled[labels]
     # Random weights have as far to go as the decoder's, and learn at its rate.
     rate = 1.0 if method == "random" else xc.FinetuneOptions().encoder_rate
-    segmenter = xc.finetune(
+    return xc.finetune(
         fold.cube[names].isel(location=tiles),
         fold.truth.isel(location=tiles),
         model,
@@ -196,9 +194,20 @@ def run_tuned(fold: Fold, method: str, way: str, inputs: str, labels: str, folde
             progress=False,
         ),
     )
+
+
+def run_tuned(fold: Fold, method: str, way: str, inputs: str, labels: str, folder: Path) -> None:
+    """Train a segmenter, and map with it."""
+    key = (method, way, inputs, labels)
+    if is_there(key, fold.number):
+        return
+    encoder(fold, method, folder)  # Whose time is not the segmenter's.
+    began = time.perf_counter()
+    segmenter = train_segmenter(fold, method, way, inputs, labels, folder)
     counted = []
     for part in fold.parts(fold.test):
-        mapped = xc.predict(fold.cube[names].isel(location=part), segmenter).label
+        cube = fold.cube[list(SENSORS[inputs])].isel(location=part)
+        mapped = xc.predict(cube, segmenter).label
         found = mapped.transpose("location", "y", "x").values == 1
         counted.append(fold.count(part, found))
     write(counted, key, fold.number, time.perf_counter() - began)
@@ -248,17 +257,15 @@ def layers(fold: Fold, tiles: np.ndarray, inputs: str, *, differences: bool) -> 
     return np.moveaxis(np.concatenate(parts, axis=1), 1, -1)
 
 
-def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> None:
-    """Boost single pixels: scikit-learn's defaults, 200,000 labelled pixels at most."""
+def boost_pixels(
+    fold: Fold, inputs: str, labels: str, *, differences: bool
+) -> tuple[Any, np.ndarray]:
+    """Boost single pixels: scikit-learn's defaults, 200,000 labelled pixels at most.
+
+    Gives the model and how many pixels of each category it has seen.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    name = PLAIN if differences else "pixels, boosted"
-    # Labels chosen as heads choose them, and the most probable.
-    keys = {0.5: (f"{name}{WEIGHTED}", "-", inputs, labels), 0.0: (name, "-", inputs, labels)}
-    keys = {balance: key for balance, key in keys.items() if not is_there(key, fold.number)}
-    if not keys:
-        return
-    began = time.perf_counter()
     tiles = fold.labelled[labels]
     rng = np.random.default_rng(fold.number)
     each = 200_000 // len(tiles)
@@ -271,16 +278,28 @@ def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> No
             chosen = rng.permutation(truth.shape[1])[:each]
             drawn.append(own[k, chosen])
             codes.append(truth[k, chosen])
-    model = HistGradientBoostingClassifier(random_state=fold.number)
     known = np.concatenate(codes)
-    model.fit(np.concatenate(drawn), known)
+    model = HistGradientBoostingClassifier(random_state=fold.number)
+    return model.fit(np.concatenate(drawn), known), np.bincount(known)
+
+
+def run_pixels(fold: Fold, inputs: str, labels: str, *, differences: bool) -> None:
+    """Map single pixels by boosting."""
+    name = PLAIN if differences else "pixels, boosted"
+    # Labels chosen as heads choose them, and the most probable.
+    keys = {0.5: (f"{name}{WEIGHTED}", "-", inputs, labels), 0.0: (name, "-", inputs, labels)}
+    keys = {balance: key for balance, key in keys.items() if not is_there(key, fold.number)}
+    if not keys:
+        return
+    began = time.perf_counter()
+    model, counts = boost_pixels(fold, inputs, labels, differences=differences)
     counted: dict[float, list[pd.DataFrame]] = {balance: [] for balance in keys}
     for part in fold.parts(fold.test):
         values = layers(fold, part, inputs, differences=differences)
         probability = model.predict_proba(values.reshape(-1, values.shape[-1]))
         probability = probability.reshape(*values.shape[:-1], 2)
         for balance in keys:
-            weights = weigh_categories(np.bincount(known), balance)
+            weights = weigh_categories(counts, balance)
             found = choose_codes(probability, codes=(0, 1), weights=weights) == 1
             counted[balance].append(fold.count(part, found))
     seconds = time.perf_counter() - began

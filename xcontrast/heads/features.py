@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
 
-__all__ = ["IDENTITY", "join_features"]
+__all__ = ["IDENTITY", "join_features", "shared_coords"]
 
 IDENTITY = ("model_digest", "space", "composite")
 """attrs of an embedding that a head is bound to."""
@@ -60,7 +61,7 @@ def join_features(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, d
                     do="select a time of each, or give one sensor",
                 )
             )
-        shared = _shared(arrays)
+        shared = shared_coords(arrays)
         bare = [a.reset_coords(drop=True).assign_coords(shared) for a in arrays]
         joined = xr.concat(bare, "feature", coords="minimal", compat="override", join="exact")
     space = [d for d in ("y", "x") if d in joined.dims]
@@ -71,13 +72,26 @@ def _is_embedding(array: xr.DataArray) -> bool:
     return "feature" in array.dims and ("y" in array.dims) == ("x" in array.dims)
 
 
-def _shared(arrays: list[xr.DataArray]) -> dict[str, Any]:
-    """Keep where cells, images or points are and what groups them: what all arrays agree on."""
+def shared_coords(arrays: Sequence[xr.DataArray]) -> dict[str, xr.Variable]:
+    """Keep where cells, images or points are and what groups them: what all arrays agree on.
+
+    Parameters
+    ----------
+    arrays : sequence of DataArray
+        On the same cells.
+
+    Returns
+    -------
+    dict of str to Variable
+        The coords, but for those of features: a pass's own time is not that of all.
+    """
     first, *others = arrays
+    # Variables: a coord would bring its own coords along, and be compared with them.
+    own = {str(name): coord.variable for name, coord in first.coords.items()}
     return {
-        str(name): coord
-        for name, coord in first.coords.items()
-        if coord.ndim <= 1
-        and "feature" not in coord.dims
-        and all(name in a.coords and coord.equals(a.coords[name]) for a in others)
+        name: variable
+        for name, variable in own.items()
+        if variable.ndim <= 1
+        and "feature" not in variable.dims
+        and all(name in a.coords and variable.equals(a[name].variable) for a in others)
     }

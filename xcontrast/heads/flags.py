@@ -24,6 +24,7 @@ def as_map(
     provenance: dict[str, str],
     *,
     weights: Floats | None = None,
+    label: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Put categories, their probabilities and the entropy side by side.
 
@@ -38,14 +39,17 @@ def as_map(
     weights : ndarray (K,), float32, optional
         Of the categories: the label is the one with the largest product of probability and
         weight. The most probable one by default.
+    label : DataArray (…, y, x), uint8, optional
+        Chosen already.
 
     Returns
     -------
     Dataset
         As of :func:`predict`.
     """
-    choose = partial(choose_codes, codes=legend.codes, weights=weights)
-    label = _over_categories(choose, probability, np.uint8)
+    if label is None:
+        choose = partial(choose_codes, codes=legend.codes, weights=weights)
+        label = _over_categories(choose, probability, np.uint8)
     entropy = _over_categories(_entropy_np, probability, np.float32)
     provenance = {**provenance, "xcontrast": __version__}
     label.attrs = {**legend.attrs, **provenance}

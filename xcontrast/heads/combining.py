@@ -1,0 +1,196 @@
+"""Several maps of one ground made one: of other sensors, passes or heads, each where it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xcontrast.errors import DataError, problem
+from xcontrast.heads.classifiers.classifier import Floats
+from xcontrast.heads.decision import choose_codes
+from xcontrast.heads.features import shared_coords
+from xcontrast.heads.flags import as_map
+from xcontrast.legends import Legend
+
+__all__ = ["combine"]
+
+LEAST = 1e-6
+"""Taken for a probability of 0, whose logarithm would silence all other maps."""
+
+
+def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = None) -> xr.Dataset:
+    """Combine maps of one ground into one, lazily: at each pixel those that are valid there.
+
+    Logarithms of probabilities are averaged, and so are those of the weights by which a map leans
+    to rarer categories. Where a single map is valid it stays as it is: radar fills what clouds
+    hide, and where both see, both have a say.
+
+    Parameters
+    ----------
+    maps : sequence of Dataset
+        Two or more of :func:`predict`, of one legend and on the same pixels; `like` of
+        :func:`predict` brings them there.
+    weights : sequence of float, optional
+        How much each counts, above 0. All alike by default.
+
+    Returns
+    -------
+    Dataset
+        ``label (…, y, x)`` uint8, 255 where no map is valid, ``probability (…, category, y, x)``
+        and ``entropy (…, y, x)`` float32, NaN there; as of :func:`predict`.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two maps, one is not of :func:`predict`, pixels, dims or legends
+        differ, or a weight is not above 0.
+
+    References
+    ----------
+    Genest and Zidek (1986), Combining probability distributions: a critique and an annotated
+    bibliography, Statistical Science 1(1), section 3: the logarithmic opinion pool.
+
+    Examples
+    --------
+    >>> heads = {sensor: xc.fit(emb[sensor], labels, legend=xc.FLOOD) for sensor in ("s1", "s2")}
+    >>> flood = xc.combine([xc.predict(emb[sensor], head) for sensor, head in heads.items()])
+    >>> flood.label.attrs["flag_meanings"], dict(flood.probability.sizes)
+    ('dry flood', {'category': 2, 'y': 24, 'x': 24})
+    """
+    trust = _check_weights(weights, len(maps))
+    legend = _shared_legend(maps)
+    parts = [found["probability"] for found in maps]
+    _check_pixels(parts)
+    bare = [part.drop_vars([k for k in part.coords if k not in part.dims]) for part in parts]
+    joined = xr.concat(bare, "map", join="override")
+    leans = np.stack([_lean(found["label"], len(legend.codes)) for found in maps])
+    pooled = _over_maps(partial(_pool, trust=trust), joined, keeps=True)
+    choose = partial(_choose, trust=trust, leans=leans, codes=legend.codes)
+    coords = shared_coords(parts)
+    flat = {name: coord for name, coord in coords.items() if name != "category"}
+    told = {
+        key: " + ".join(dict.fromkeys(str(found["label"].attrs.get(key, "")) for found in maps))
+        for key in ("model_digest", "head_kind")
+    }
+    return as_map(
+        pooled.transpose(*parts[0].dims).assign_coords(coords).rename("probability"),
+        legend,
+        told,
+        label=_over_maps(choose, joined, keeps=False).assign_coords(flat),
+    )
+
+
+def _check_weights(weights: Sequence[float] | None, n: int) -> Floats:
+    if n < 2:
+        raise DataError(
+            problem(
+                expected="two maps or more",
+                received=str(n),
+                do="call predict with each head, and combine what it gives",
+            )
+        )
+    trust = np.ones(n) if weights is None else np.asarray(weights, float)
+    if trust.shape != (n,) or not (np.isfinite(trust) & (trust > 0)).all():
+        raise DataError(
+            problem(
+                expected=f"a weight above 0 for each of {n} maps",
+                received=repr(weights),
+                do="leave `weights` out, or the map that shall not count",
+            )
+        )
+    return trust.astype(np.float32)
+
+
+def _shared_legend(maps: Sequence[xr.Dataset]) -> Legend:
+    for found in maps:
+        if not {"label", "probability"} <= set(found.data_vars):
+            raise DataError(
+                problem(
+                    expected="maps of xc.predict, with label and probability",
+                    received=f"variables {sorted(map(str, found.data_vars))}",
+                    do="give the Datasets as predict returned them",
+                )
+            )
+    first, *others = (Legend.from_attrs(found["label"].attrs) for found in maps)
+    for other in others:
+        if (other.codes, other.names) != (first.codes, first.names):
+            raise DataError(
+                problem(
+                    expected=f"maps of one legend: {', '.join(first.names)}",
+                    received=", ".join(other.names),
+                    do="fit every head with the same legend",
+                )
+            )
+    return first
+
+
+def _check_pixels(parts: Sequence[xr.DataArray]) -> None:
+    import odc.geo.xr  # noqa: F401  (registers .odc)
+
+    first, *others = parts
+    for other in others:
+        same = other.dims == first.dims and other.shape == first.shape
+        same = same and all(np.array_equal(other[d], first[d]) for d in first.dims)
+        known = other.odc.crs is not None and first.odc.crs is not None
+        if not same or (known and other.odc.crs != first.odc.crs):
+            raise DataError(
+                problem(
+                    expected=f"maps of the same pixels: {_sizes(first)}",
+                    received=f"{_sizes(other)}"
+                    + (" elsewhere" if other.sizes == first.sizes else ""),
+                    do="choose one time of each, and bring them onto one grid: "
+                    "predict(..., like=cube)",
+                )
+            )
+
+
+def _sizes(part: xr.DataArray) -> str:
+    return ", ".join(f"{dim} {n}" for dim, n in part.sizes.items() if dim != "category")
+
+
+def _lean(label: xr.DataArray, n: int) -> Floats:
+    """Give the weights that a map's label was chosen with."""
+    return np.asarray(label.attrs.get("category_weights", [1.0] * n), np.float32)
+
+
+def _over_maps(function: Callable[..., Any], joined: xr.DataArray, *, keeps: bool) -> xr.DataArray:
+    mapped: xr.DataArray = xr.apply_ufunc(
+        function,
+        joined,
+        input_core_dims=[["map", "category"]],
+        output_core_dims=[["category"] if keeps else []],
+        dask="parallelized",
+        output_dtypes=[np.float32 if keeps else np.uint8],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    return mapped
+
+
+def _average(values: Floats, valid: Any, trust: Floats) -> Floats:
+    """(…, M, K) -> (…, K): over the maps that are valid, NaN where none is."""
+    share = (valid * trust)[..., None]
+    with np.errstate(invalid="ignore"):
+        mean: Floats = (share * values).sum(-2) / share.sum(-2)
+    return mean
+
+
+def _pool(probability: Floats, *, trust: Floats) -> Floats:
+    valid = np.isfinite(probability).all(-1)
+    logs = np.log(np.nan_to_num(probability).clip(LEAST))
+    pooled = np.exp(_average(logs, valid, trust))
+    result: Floats = (pooled / pooled.sum(-1, keepdims=True)).astype(np.float32)
+    return result
+
+
+def _choose(
+    probability: Floats, *, trust: Floats, leans: Floats, codes: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    valid = np.isfinite(probability).all(-1)
+    logs = np.broadcast_to(np.log(leans.clip(LEAST)), probability.shape)
+    weights = np.exp(_average(logs, valid, trust))
+    return choose_codes(_pool(probability, trust=trust), codes=codes, weights=weights)
