@@ -123,6 +123,32 @@ def test_a_head_on_both_sensors_maps_both(
         )  # fmt: skip
 
 
+def test_maps_of_two_plans_combine(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    wide["s2"] = wide.s2.where(wide.x < wide.x[100])  # The rest is under cloud.
+    event, opened, direct = "2023-04-10", [], []
+    for sensors in (["s1", "s2"], ["s1"]):
+        change = xc.before_after(wide[sensors].contrast.embed(untrained), event=event).compute()
+        first = change.s1.isel(feature=0)
+        head = xc.fit(change, (first > first.mean()).astype("uint8"), legend=xc.FLOOD)
+        plan = xc.plan_map(
+            cube=wide[sensors], model=untrained, head=head, event=event, probe=False,
+            store=tmp_path / f"{len(sensors)}.zarr",
+        )  # fmt: skip
+        assert plan.run(progress=False).complete
+        opened.append(plan.open())
+        direct.append(xc.predict(change, head))
+    both = xc.combine(opened)
+    assert both.label.chunks
+    seen = [int((m.label != 255).sum()) for m in (*direct, both)]
+    assert seen[0] < seen[1] == seen[2]
+    xr.testing.assert_allclose(
+        both.probability.compute(), xc.combine(direct).probability, atol=1e-4
+    )
+    assert both.odc.geobox == direct[0].odc.geobox
+
+
 def test_what_failed_is_told_and_made_later(
     wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None,
     monkeypatch: pytest.MonkeyPatch,
