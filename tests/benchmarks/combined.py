@@ -1,7 +1,8 @@
 """Maps of floods combined: heads, a decoder and boosted pixels of one fold, on the same tiles.
 
-Equal weights, and all four, were decided before any of them was run on a fold. Rows go to those of
-floods.py, whose folds, encoders and baselines these are.
+Equal weights, and all four, were decided before any of them was run on a fold; random weights came
+after, to tell what is the encoders' and what is the company's. Rows go to those of floods.py, whose
+folds, encoders and baselines these are.
 
     python tests/benchmarks/combined.py run --folds 0 1 2 3 4 --models encoders
     python tests/benchmarks/combined.py show
@@ -28,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import board, floods
 from imagery import open_ombria
 
-METHOD, LABELS = "multimodal", "10 %"
+METHODS, LABELS = ("multimodal", "random"), "10 %"
 COMBINED = {
     "heads of S1 and of S2": ("S1", "S2"),
     "head and pixels": ("both", "pixels"),
@@ -55,16 +56,16 @@ def change(fold: floods.Fold, model: xc.Model, tiles: np.ndarray) -> xr.Dataset:
     return xc.before_after(xc.embed(fold.cube[["s1", "s2"]].isel(location=tiles), model))
 
 
-def learn(fold: floods.Fold, folder: Path) -> Learnt:
+def learn(fold: floods.Fold, method: str, folder: Path) -> Learnt:
     """Fit everything to the same labels."""
-    model = floods.encoder(fold, METHOD, folder)
+    model = floods.encoder(fold, method, folder)
     tiles = fold.labelled[LABELS]
     fitted_on, truth = change(fold, model, tiles), fold.truth.isel(location=tiles)
     heads = {
         inputs: xc.fit(fitted_on[list(names)], truth, legend=xc.FLOOD, seed=fold.number)
         for inputs, names in floods.SENSORS.items()
     }
-    decoder = floods.train_segmenter(fold, METHOD, "decoder on frozen", "both", LABELS, folder)
+    decoder = floods.train_segmenter(fold, method, "decoder on frozen", "both", LABELS, folder)
     boosted = floods.boost_pixels(fold, "both", LABELS, differences=True)
     return Learnt(model, heads, decoder, *boosted)
 
@@ -94,15 +95,15 @@ def map_pixels(fold: floods.Fold, learnt: Learnt, tiles: np.ndarray) -> xr.Datas
     return as_map(array, xc.FLOOD, {"head_kind": "boosted pixels"}, weights=weights)
 
 
-def run_fold(fold: floods.Fold, folder: Path) -> None:
+def run_fold(fold: floods.Fold, method: str, folder: Path) -> None:
     """Learn, map and count, if a row is missing; what stands alone is printed."""
-    keys = {name: (METHOD, name, "both", LABELS) for name in COMBINED}
+    keys = {name: (method, name, "both", LABELS) for name in COMBINED}
     keys = {name: key for name, key in keys.items() if not floods.is_there(key, fold.number)}
     if not keys:
         return
-    floods.encoder(fold, METHOD, folder)  # Whose time is not that of maps.
+    floods.encoder(fold, method, folder)  # Whose time is not that of maps.
     began = time.perf_counter()
-    learnt = learn(fold, folder)
+    learnt = learn(fold, method, folder)
     counted: dict[str, list[pd.DataFrame]] = {}
     for part in fold.parts(fold.test):
         for name, found in map_tiles(fold, learnt, part).items():
@@ -114,14 +115,16 @@ def run_fold(fold: floods.Fold, folder: Path) -> None:
             floods.write(tables, keys[name], fold.number, seconds)
         elif name not in COMBINED:
             own = pd.concat(tables).groupby(["group", "code"], as_index=False).sum()
-            print(f"{fold.number} {name} alone: IoU {board.mean_iou(own):.3f}", flush=True)
+            alone = f"{fold.number} {method}, {name} alone"
+            print(f"{alone}: IoU {board.mean_iou(own):.3f}", flush=True)
 
 
 def run(folds: list[int], folder: Path) -> None:
     """Make the runs that are not there."""
     cube, truth = open_ombria(floods.DATA)
-    for number in folds:
-        run_fold(floods.Fold(cube, truth, number), folder)
+    for method in METHODS:
+        for number in folds:
+            run_fold(floods.Fold(cube, truth, number), method, folder)
 
 
 def show() -> str:

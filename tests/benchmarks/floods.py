@@ -357,7 +357,8 @@ def run(folds: list[int], folder: Path) -> None:
         for fold in every:
             run_frozen(fold, method, folder, "10 %")
     for fold in every:
-        run_pixels(fold, "both", "100 %", differences=True)
+        for inputs in SENSORS:
+            run_pixels(fold, inputs, "100 %", differences=True)
         for method in (LONGER, "multimodal", "random"):
             run_frozen(fold, method, folder, "100 %")
         for method in (LONGER, "multimodal", "random"):

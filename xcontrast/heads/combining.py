@@ -1,4 +1,4 @@
-"""Several maps of one ground made one: of other sensors, passes or heads, each where it sees."""
+"""Several maps of one ground made one: of other heads, passes or sensors, each where it sees."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
     """Combine maps of one ground into one, lazily: at each pixel those that are valid there.
 
     Logarithms of probabilities are averaged, and so are those of the weights by which a map leans
-    to rarer categories. Where a single map is valid it stays as it is: radar fills what clouds
-    hide, and where both see, both have a say.
+    to rarer categories. Where a single map is valid it stays as it is. Maps that err differently
+    gain most: of a head, of a segmenter, of boosted pixels, of several passes.
 
     Parameters
     ----------
@@ -57,8 +57,11 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
 
     Examples
     --------
-    >>> heads = {sensor: xc.fit(emb[sensor], labels, legend=xc.FLOOD) for sensor in ("s1", "s2")}
-    >>> flood = xc.combine([xc.predict(emb[sensor], head) for sensor, head in heads.items()])
+    >>> kinds = ("linear", "forest")
+    >>> heads = [xc.fit(emb.s1, labels, legend=xc.FLOOD, kind=kind) for kind in kinds]
+    >>> flood = xc.combine([xc.predict(emb.s1, head) for head in heads])
+    >>> flood.label.attrs["head_kind"]
+    'linear + forest'
     >>> flood.label.attrs["flag_meanings"], dict(flood.probability.sizes)
     ('dry flood', {'category': 2, 'y': 24, 'x': 24})
     """
