@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import board, tables
+from PIL import Image
 
 
 @pytest.fixture
@@ -18,6 +22,14 @@ def rows() -> pd.DataFrame:
 def test_the_page_holds_the_tables_of_the_rows() -> None:
     page = tables.PAGE.read_text()
     assert tables.fill(page) == page, "run: python tests/benchmarks/tables.py"
+
+
+def test_the_picture_is_of_these_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "docs" / "pictures")
+    script = importlib.import_module("scoreboard")
+    with Image.open(script.PICTURE) as image:
+        told = image.info["digest"]
+    assert told == script.digest(), "run: python docs/pictures/scoreboard.py"
 
 
 def test_counts_and_means_are_those_of_a_loop(rows: pd.DataFrame) -> None:
