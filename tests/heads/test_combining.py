@@ -44,11 +44,7 @@ def test_it_is_the_weighted_mean_of_logarithms(seeds: list[int], data: st.DataOb
     for row in range(7):
         for col in range(7):
             each = [
-                (
-                    t,
-                    m.probability.values[:, row, col],
-                    told,
-                )
+                (t, m.probability.values[:, row, col], told)
                 for t, m, told in zip(trust, maps, told_weights, strict=True)
                 if m.label.values[row, col] != 255
             ]
@@ -112,14 +108,15 @@ def test_boosted_pixels_and_what_was_on_disk_combine_too(tmp_path: Path) -> None
     assert pixels.odc.geobox == emb.odc.geobox
     got = xc.combine([again, pixels], weights=(2, 1))
     assert got.attrs["head_kind"] == "linear + gradient boosting on single pixels"
+    assert got.attrs["model_digest"] == "d"
     np.testing.assert_allclose(
         got.probability, xc.combine([mapped, pixels], weights=(2, 1)).probability, atol=1e-6
     )
 
 
-def land(**changes: object) -> xr.Dataset:
+def land() -> xr.Dataset:
     emb, truth = embedding()
-    return emb.contrast.predict(emb.contrast.fit(truth, legend=LAND)).assign(changes)
+    return emb.contrast.predict(emb.contrast.fit(truth, legend=LAND))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +124,7 @@ def land(**changes: object) -> xr.Dataset:
     [
         (lambda m: [m][:0], r"two maps or more; received 0.*predict with each head"),
         (lambda m: [m], "two maps or more; received 1"),
-        (
-            lambda m: [m, m[["label"]]],
-            r"label and probability; received variables \['label'\]",
-        ),
+        (lambda m: [m, m[["label"]]], r"label and probability; received variables \['label'\]"),
         (lambda m: [m, m.isel(x=slice(40))], r"same pixels: y 48, x 48; received y 48, x 40"),
         (lambda m: [m, m.assign_coords(x=m.x + 40)], r"received y 48, x 48 elsewhere.*like=cube"),
         (lambda m: [m, m.expand_dims("s1_time")], "same pixels: y 48, x 48; received s1_time 1"),

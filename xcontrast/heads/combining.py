@@ -53,7 +53,7 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
     References
     ----------
     Genest and Zidek (1986), Combining probability distributions: a critique and an annotated
-    bibliography, Statistical Science 1(1), section 3: the logarithmic opinion pool.
+    bibliography, Statistical Science 1(1): the logarithmic opinion pool.
 
     Examples
     --------
@@ -67,17 +67,18 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
     """
     trust = _check_weights(weights, len(maps))
     legend = _shared_legend(maps)
-    parts = [found["probability"] for found in maps]
+    labels, parts = ([found[name] for found in maps] for name in ("label", "probability"))
     _check_pixels(parts)
     bare = [part.drop_vars([k for k in part.coords if k not in part.dims]) for part in parts]
     joined = xr.concat(bare, "map", join="override")
-    leans = np.stack([_lean(found["label"], len(legend.codes)) for found in maps])
+    leans = np.stack([_lean(label, len(legend.codes)) for label in labels])
     pooled = _over_maps(partial(_pool, trust=trust), joined, keeps=True)
     choose = partial(_choose, trust=trust, leans=leans, codes=legend.codes)
     coords = shared_coords(parts)
     flat = {name: coord for name, coord in coords.items() if name != "category"}
     told = {
-        key: " + ".join(dict.fromkeys(str(found["label"].attrs.get(key, "")) for found in maps))
+        # Each once, in their order.
+        key: " + ".join(dict.fromkeys(str(a.attrs[key]) for a in labels if key in a.attrs))
         for key in ("model_digest", "head_kind")
     }
     return as_map(
