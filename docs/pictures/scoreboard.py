@@ -37,7 +37,7 @@ def numbers(labels: str, inputs: str) -> pd.DataFrame:
     rows = rows[(rows.labels == labels) & (rows.inputs == inputs) & ~rows.method.isin(LEFT_OUT)]
     rows = rows[~rows.method.str.contains("joint")]
     found = {
-        floods._name((*key, inputs)): {n: board.mean_iou(part) for n, part in own.groupby("fold")}
+        floods.name_row((*key, inputs)): own.groupby("fold").apply(board.mean_iou)
         for key, own in rows.groupby(["method", "way"], sort=False)
     }
     return pd.DataFrame(found).T.dropna()

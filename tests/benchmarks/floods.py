@@ -397,7 +397,7 @@ def table(part: str) -> str:
         last = own[own.final]
         lines.append(
             [
-                _name(key),
+                name_row(key),
                 board.spread(each),
                 f"{board.mean_iou(own):.3f} ({low:.3f} to {high:.3f})",
                 less,
@@ -419,7 +419,7 @@ def partial_table() -> str:
         if len(folds) == N_FOLDS:
             continue
         same = rows[rows.fold.isin(folds) & (rows.inputs == key[2]) & (rows.labels == key[3])]
-        cells = [_name(key), key[3], ", ".join(map(str, folds)), _mean_of_folds(own)]
+        cells = [name_row(key), key[3], ", ".join(map(str, folds)), _mean_of_folds(own)]
         for other in others:
             way = "-" if other == PIXELS else key[1]
             found = same[(same.method == other) & (same.way == way)]
@@ -434,7 +434,7 @@ def _mean_of_folds(rows: pd.DataFrame) -> str:
     return f"{np.mean([board.mean_iou(part) for _, part in rows.groupby('fold')]):.3f}"
 
 
-def _name(key: tuple[str, ...]) -> str:
+def name_row(key: tuple[str, ...]) -> str:
     """Name a row: what was done, and on which sensor if not on both."""
     parts = ["U-Net from scratch"] if key[:2] == ("random", "fine-tuned") else [*key[:2]]
     parts += [] if key[2] == "both" else [key[2]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -72,8 +72,15 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
     bare = [part.drop_vars([k for k in part.coords if k not in part.dims]) for part in parts]
     joined = xr.concat(bare, "map", join="override")
     leans = np.stack([_lean(label, len(legend.codes)) for label in labels])
-    pooled = _over_maps(partial(_pool, trust=trust), joined, keeps=True)
-    choose = partial(_choose, trust=trust, leans=leans, codes=legend.codes)
+    pooled, label = xr.apply_ufunc(
+        partial(_combine_np, trust=trust, leans=leans, codes=legend.codes),
+        joined,
+        input_core_dims=[["map", "category"]],
+        output_core_dims=[["category"], []],
+        dask="parallelized",
+        output_dtypes=[np.float32, np.uint8],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
     coords = shared_coords(parts)
     flat = {name: coord for name, coord in coords.items() if name != "category"}
     told = {
@@ -85,7 +92,7 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
         pooled.transpose(*parts[0].dims).assign_coords(coords).rename("probability"),
         legend,
         told,
-        label=_over_maps(choose, joined, keeps=False).assign_coords(flat),
+        label=label.assign_coords(flat),
     )
 
 
@@ -162,19 +169,6 @@ def _lean(label: xr.DataArray, n: int) -> Floats:
     return np.asarray(label.attrs.get("category_weights", [1.0] * n), np.float32)
 
 
-def _over_maps(function: Callable[..., Any], joined: xr.DataArray, *, keeps: bool) -> xr.DataArray:
-    mapped: xr.DataArray = xr.apply_ufunc(
-        function,
-        joined,
-        input_core_dims=[["map", "category"]],
-        output_core_dims=[["category"] if keeps else []],
-        dask="parallelized",
-        output_dtypes=[np.float32 if keeps else np.uint8],
-        dask_gufunc_kwargs={"allow_rechunk": True},
-    )
-    return mapped
-
-
 def _average(values: Floats, valid: Any, trust: Floats) -> Floats:
     """(…, M, K) -> (…, K): over the maps that are valid, NaN where none is."""
     share = (valid * trust)[..., None]
@@ -183,18 +177,12 @@ def _average(values: Floats, valid: Any, trust: Floats) -> Floats:
     return mean
 
 
-def _pool(probability: Floats, *, trust: Floats) -> Floats:
-    valid = np.isfinite(probability).all(-1)
-    logs = np.log(np.nan_to_num(probability).clip(LEAST))
-    pooled = np.exp(_average(logs, valid, trust))
-    result: Floats = (pooled / pooled.sum(-1, keepdims=True)).astype(np.float32)
-    return result
-
-
-def _choose(
+def _combine_np(
     probability: Floats, *, trust: Floats, leans: Floats, codes: tuple[int, ...]
-) -> npt.NDArray[np.uint8]:
+) -> tuple[Floats, npt.NDArray[np.uint8]]:
+    """(…, M, K) -> (…, K) and the code of each."""
     valid = np.isfinite(probability).all(-1)
-    logs = np.broadcast_to(np.log(leans.clip(LEAST)), probability.shape)
-    weights = np.exp(_average(logs, valid, trust))
-    return choose_codes(_pool(probability, trust=trust), codes=codes, weights=weights)
+    pooled = np.exp(_average(np.log(np.nan_to_num(probability).clip(LEAST)), valid, trust))
+    pooled = (pooled / pooled.sum(-1, keepdims=True)).astype(np.float32)
+    lean = np.broadcast_to(np.log(leans.clip(LEAST)), probability.shape)
+    return pooled, choose_codes(pooled, codes=codes, weights=np.exp(_average(lean, valid, trust)))
