@@ -75,6 +75,6 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "benchmarks": [], "ablation": []}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

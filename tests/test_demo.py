@@ -21,7 +21,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo")
     out = folder / "quick"
     # As the README has it: a relative folder.
-    command = [sys.executable, "-m", "xcontrast.cli", "demo", "--out", "quick", "--quick"]
+    command = [sys.executable, "-m", "xcontrast", "demo", "--out", "quick", "--quick"]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=600, cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -83,7 +83,7 @@ def test_the_verdict_follows_the_scores() -> None:
 
 def test_a_folder_in_use_is_refused_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    command = [sys.executable, "-m", "xcontrast.cli", "demo", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "xcontrast", "demo", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
     assert "does not exist or is empty" in done.stderr

@@ -20,7 +20,7 @@ from xcontrast.cli import app
 def _spawn(*words: str) -> subprocess.CompletedProcess[str]:
     """Call it as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "xcontrast.cli", *words],
+        [sys.executable, "-m", "xcontrast", *words],
         capture_output=True, text=True, check=False, timeout=300,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
