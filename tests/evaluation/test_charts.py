@@ -71,4 +71,4 @@ def test_reliability_is_of_the_second_of_two_categories_or_of_what_is_mapped() -
     three = xc.Legend(title="t", codes=(0, 1, 2), names=("a", "b", "c"), colors=("#000",) * 3)
     more = xr.concat([p * 0.9, p[:1] * 0 + 0.1], "category")
     ax = xc.calibration(more, truth, legend=three).contrast.plot()
-    assert ax.get_xlabel() == "probability of the category mapped"
+    assert ax.get_xlabel() == "probability of the most probable category"

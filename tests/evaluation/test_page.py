@@ -72,7 +72,7 @@ def test_a_scene_becomes_a_page_with_scores_maps_and_reliability(tmp_path: Path)
     assert f"{value:.3f} ({low:.3f} to {high:.3f})" in told
     assert "64 pixels with a truth, 1.6 %, have no category" in told
     ece = float(xc.calibration(mapped.probability, truth, legend=LAND).ece)
-    assert f"Expected calibration error of the category mapped {ece:.3f}" in told
+    assert f"Expected calibration error of the most probable category {ece:.3f}" in told
     assert text.count("data:image/png") == 5
     # Shown is the category with most errors.
     counts = scores.confusion.values

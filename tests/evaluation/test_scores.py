@@ -167,7 +167,7 @@ def test_scores_survive_the_disk(tmp_path) -> None:
     ("groups", "message"),
     [
         ("event", r"name of a coord.*'event', with coords \['scene'\].*assign_coords"),
-        (xr.DataArray([1, 2], dims="location"), r"groups on dims of the map.*'location': 2"),
+        (xr.DataArray([1, 2], dims="location"), r"groups for the 24 of 'location'.*received 2"),
     ],
 )
 def test_groups_that_do_not_fit(groups, message: str) -> None:

@@ -107,7 +107,7 @@ def test_whole_images_have_one_label_each() -> None:
     assert mapped.label.dims == ("location",)
     assert mapped.probability.dims == ("location", "category")
     np.testing.assert_array_equal(mapped.label, codes)
-    with pytest.raises(DataError, match=r"a label for each of {'location': 60}.*'location': 59"):
+    with pytest.raises(DataError, match=r"labels for the 60 of 'location'.*received 59"):
         pooled.contrast.fit(labels[:59], legend=LAND)
     with pytest.raises(DataError, match="an embedding with y and x"):
         pooled.contrast.predict(head, like=labels)

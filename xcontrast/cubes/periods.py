@@ -12,7 +12,7 @@ from xcontrast.errors import DataError, SourceError, problem
 if TYPE_CHECKING:
     from pystac import Item
 
-__all__ = ["Period", "parse_period", "time_of"]
+__all__ = ["Period", "parse_period", "read_instant", "read_span", "time_of"]
 
 Period = tuple[pd.Timestamp | None, pd.Timestamp | None]
 """First and last instant, UTC; None where open."""
@@ -64,6 +64,77 @@ def _span(part: str) -> tuple[pd.Timestamp, pd.Timestamp]:
     instant = pd.Timestamp(part)
     instant = instant.tz_localize("UTC") if instant.tz is None else instant.tz_convert("UTC")
     return instant, instant
+
+
+def read_instant(moment: str | pd.Timestamp) -> pd.Timestamp:
+    """Read one instant, in UTC and without a zone, as the times of cubes are.
+
+    Parameters
+    ----------
+    moment : str or Timestamp
+        In UTC where it states no zone.
+
+    Returns
+    -------
+    Timestamp
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> read_instant("2023-05-16T06:00+02:00")
+    Timestamp('2023-05-16 04:00:00')
+    """
+    try:
+        instant: pd.Timestamp | None = pd.Timestamp(moment)
+    except (ValueError, TypeError):
+        instant = None
+    if instant is None or pd.isna(instant):
+        raise DataError(
+            problem(
+                expected="a date, or a date and a time",
+                received=repr(moment),
+                do="write it as '2023-05-16' or '2023-05-16T05:30'",
+            )
+        )
+    return instant if instant.tz is None else instant.tz_convert("UTC").tz_localize(None)
+
+
+def read_span(span: str | pd.Timedelta, name: str) -> pd.Timedelta:
+    """Read a length of time.
+
+    Parameters
+    ----------
+    span : str or Timedelta
+        Such as ``"3D"``.
+    name : str
+        What it is, for errors.
+
+    Returns
+    -------
+    Timedelta
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or is below zero.
+    """
+    try:
+        limit = pd.Timedelta(span)
+    except ValueError:
+        limit = pd.Timedelta(-1, "D")
+    if pd.isna(limit) or limit < pd.Timedelta(0):
+        raise DataError(
+            problem(
+                expected=f"a {name} of at least zero, such as '3D' or '12h'",
+                received=repr(span),
+                do="write a number and a unit that pandas.Timedelta reads",
+            )
+        )
+    return limit
 
 
 def time_of(item: Item) -> pd.Timestamp:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xcontrast.cubes.periods import read_instant
 from xcontrast.errors import DataError, problem
 
 __all__ = ["ORBIT", "TIMES", "before_after", "compare_orbits", "split_periods"]
@@ -149,7 +150,7 @@ def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | No
             )
         )
     times = pd.DatetimeIndex(embedding[dim].values)
-    early = np.asarray(times < pd.Timestamp(event))
+    early = np.asarray(times < read_instant(event))
     if early.all() or not early.any():
         raise DataError(
             problem(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xcontrast.errors import DataError, problem
 from xcontrast.heads.decision import weigh_categories
 from xcontrast.heads.flags import as_map
 from xcontrast.legends import Legend
@@ -179,6 +180,11 @@ def fit_pixels(
     -------
     BoostedPixels
 
+    Raises
+    ------
+    DataError
+        If no valid pixel is labelled.
+
     References
     ----------
     Friedman (2001), through scikit-learn's histogram gradient boosting with its defaults.
@@ -200,6 +206,14 @@ def fit_pixels(
     x = layers.isel(index).transpose("cell", "feature").values
     valid = np.isfinite(x).any(1)
     x, y = x[valid], codes.values[where][valid]
+    if not len(y):
+        raise DataError(
+            problem(
+                expected="labels on pixels that are valid",
+                received="none",
+                do="label some, or check the legend and where the layers are NaN",
+            )
+        )
     # Large draws are stopped early on a part held out, which wants two of each category.
     early = "auto" if np.unique(y, return_counts=True)[1].min() > 1 else False
     model = HistGradientBoostingClassifier(random_state=seed, early_stopping=early)

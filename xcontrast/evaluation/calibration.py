@@ -40,12 +40,12 @@ def calibration(
     Returns
     -------
     Dataset
-        A reliability table of the category mapped: ``confidence (bin)``, its mean probability,
-        ``accuracy (bin)``, the share that is right, and ``count (bin)``. The same of each
-        category's own probability: ``probability``, ``frequency``, ``category_count (category,
-        bin)``. Expected calibration errors ``ece`` and ``category_ece (category)``: the mean of
-        the absolute differences, weighted by count. ``brier``, the mean squared error of the
-        probabilities, summed over categories (halved for two, as is usual: 0 to 1), and
+        A reliability table of the most probable category: ``confidence (bin)``, its mean
+        probability, ``accuracy (bin)``, the share that is right, and ``count (bin)``. The same of
+        each category's own probability: ``probability``, ``frequency``, ``category_count
+        (category, bin)``. Expected calibration errors ``ece`` and ``category_ece (category)``: the
+        mean of the absolute differences, weighted by count. ``brier``, the mean squared error of
+        the probabilities, summed over categories (halved for two, as is usual: 0 to 1), and
         ``log_loss`` (nats). ``bin`` is the middle of each bin. Empty bins are NaN.
 
     Raises

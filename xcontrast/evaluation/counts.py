@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.grids import are_close, order_alike
 from xcontrast.legends import NO_LABEL, Legend
 
 __all__ = ["count_pairs", "name_groups", "number_categories", "require_one_grid"]
@@ -77,7 +78,7 @@ def count_pairs(
 
 
 def require_one_grid(label: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
-    """Give the truth with the dims in the map's order, having checked that their cells are one.
+    """Give the truth in the map's order, dims and leading dims, its cells being the same.
 
     Parameters
     ----------
@@ -94,25 +95,27 @@ def require_one_grid(label: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
         If sizes or coordinates differ.
     """
     same = set(label.dims) == set(truth.dims) and dict(label.sizes) == dict(truth.sizes)
-    stated = [d for d in ("y", "x") if d in label.coords and d in truth.coords]
-    shifted = [dim for dim in stated if same and not _are_close(label, truth, dim)]
-    if not same or shifted:
+    other = [d for d in label.dims if same and not _are_same(label, truth, str(d))]
+    if not same or other:
         raise DataError(
             problem(
                 expected="a map and a truth on one grid",
                 received=f"{dict(label.sizes)} and {dict(truth.sizes)}"
-                + (f" with other {' and '.join(shifted)}" if shifted else ""),
+                + (f" with other {' and '.join(map(str, other))}" if other else ""),
                 do="predict with like=truth, or bring the truth to the map's grid",
             )
         )
-    return truth.transpose(*label.dims)
+    return order_alike(truth, label, what="truth").transpose(*label.dims)
 
 
-def _are_close(label: xr.DataArray, truth: xr.DataArray, dim: str) -> bool:
-    """Say whether coordinates agree to a tenth of a cell."""
-    one, two = (np.asarray(v[dim].values, float) for v in (label, truth))
-    step = abs(one[-1] - one[0]) / max(1, len(one) - 1) or 1.0
-    return bool((np.abs(one - two) < 0.1 * step).all())
+def _are_same(one: xr.DataArray, two: xr.DataArray, dim: str) -> bool:
+    """Say whether coords along a dim agree: in space in their order, elsewhere in any."""
+    if dim not in one.coords or dim not in two.coords:
+        return True
+    if dim in ("y", "x"):
+        return are_close(one[dim], two[dim])
+    own, other = one.indexes[dim], two.indexes[dim]
+    return own.equals(other) or (own.is_unique and set(own) == set(other))
 
 
 def name_groups(
@@ -123,7 +126,8 @@ def name_groups(
     Parameters
     ----------
     groups : DataArray or str
-        Numbers or names on some of the map's dims, or the name of such a coord of either.
+        Numbers or names on some of the map's dims, brought into its order by their coords; or the
+        name of such a coord of either.
     label, truth : DataArray
         A map and a truth.
 
@@ -136,7 +140,7 @@ def name_groups(
     Raises
     ------
     DataError
-        If there is no such coord, or its dims are not the map's.
+        If there is no such coord, its dims are not the map's, or they lie elsewhere.
     """
     if isinstance(groups, str):
         owner = next((v for v in (truth, label) if groups in v.coords), None)
@@ -151,12 +155,23 @@ def name_groups(
             )
         groups = owner[groups]
     sizes = dict(label.sizes)
+    if set(groups.dims) <= set(sizes):
+        groups = order_alike(groups, label, what="groups")
     if not groups.dims or any(sizes.get(d) != n for d, n in groups.sizes.items()):
         raise DataError(
             problem(
                 expected=f"groups on dims of the map: {sizes}",
                 received=str(dict(groups.sizes)),
                 do="give a group for each location, or for each y and x",
+            )
+        )
+    moved = [d for d in ("y", "x") if d in groups.dims and not _are_same(groups, label, d)]
+    if moved:
+        raise DataError(
+            problem(
+                expected="groups on the map's own grid",
+                received=f"others in {' and '.join(moved)}",
+                do="bring them onto it: groups.reindex_like(truth, method='nearest')",
             )
         )
     numbers, names = pd.factorize(groups.values.ravel(), sort=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xcontrast.embedding.composites import TIMES, before_after
@@ -19,6 +20,7 @@ from xcontrast.evaluation.baselines import cell_statistics
 from xcontrast.evaluation.options import ProbeOptions
 from xcontrast.evaluation.variants import HeadVariant, PixelVariant, UnetVariant, Variant
 from xcontrast.folders import cache_root
+from xcontrast.grids import find_factors, geobox_of, order_alike, positions_in
 from xcontrast.heads.labels import match_labels
 from xcontrast.legends import Legend
 from xcontrast.model import Model
@@ -29,6 +31,8 @@ __all__ = ["Material", "from_cube", "from_embedding"]
 
 IMAGES = 16
 """Of which statistics are made at a time."""
+PROBED = 9
+"""Rows and columns of cells at which their side in pixels is measured."""
 SHARE = 0.25
 """Of the memory at hand that pixels or features may take; larger ones are made anew each fold."""
 
@@ -63,7 +67,8 @@ def from_embedding(
     finer = isinstance(labels, xr.DataArray) and any(
         labels.sizes.get(d) != features.sizes[d] for d in ("y", "x")
     )
-    truth = _match(labels, labels if finer else features, legend, column)
+    like = order_alike(labels, features, what="labels") if finer else features
+    truth = _match(labels, like, legend, column)
     variant = HeadVariant("embedding", _keep(features), truth, legend, kind, options.seed)
     return Material(truth, [variant], _find_reach(features, truth), _facts(features))
 
@@ -221,14 +226,20 @@ def _find_reach(features: Any, truth: xr.DataArray) -> int | None:
 
 
 def _pixels_a_cell(array: xr.DataArray, truth: xr.DataArray) -> float:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
-
-    if all("spatial_ref" in v.coords for v in (array, truth)):
-        cells, pixels = array.odc.geobox, truth.odc.geobox
-        if cells is not None and pixels is not None and cells.crs and pixels.crs:
-            same = cells if cells.crs == pixels.crs else cells.to_crs(pixels.crs)
-            return float(abs(same.resolution.x / pixels.resolution.x))
-    return float(-(-truth.sizes["y"] // array.sizes["y"]))
+    """Give the side of a cell in pixels of the truth, the longer one, wherever it is longest."""
+    cells, pixels = geobox_of(array), geobox_of(truth)
+    if cells is None or pixels is None:
+        return float(max(find_factors(truth, array), default=truth.sizes["y"]))
+    middles = (np.linspace(0.5, n - 0.5, PROBED) for n in cells.shape)
+    row, column = (v.ravel() for v in np.meshgrid(*middles, indexing="ij"))
+    corners = [
+        np.stack(positions_in(pixels, cells, column + east, row + south))
+        for south in (-0.5, 0.5)
+        for east in (-0.5, 0.5)
+    ]
+    # Of a cell that is turned or oblong there, what encloses it.
+    sides = np.max(corners, axis=0) - np.min(corners, axis=0)
+    return round(float(sides.max(initial=1, where=np.isfinite(sides))), 6)
 
 
 def _facts(features: Any) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from xcontrast.progress import track
 
 __all__ = ["judge"]
 
-Found: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
-"""Codes that a map gives tested pixels, and the probability of each."""
+Found: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.intp], npt.NDArray[np.float32]]
+"""Codes that a map gives tested pixels; the most probable category's number, which a label that
+leans to the rarer need not be, and its probability."""
 
 
 def judge(
@@ -114,11 +115,14 @@ def _compute(
     """Compute what maps say of tested pixels, at once: shares of labels have features in common."""
     import dask
 
-    lazy = [
-        (own.label.transpose(*dims).data, own.probability.max("category").transpose(*dims).data)
-        for own in maps
-    ]
-    return [(codes[here], sure[here]) for codes, sure in dask.compute(*lazy)]
+    def describe(own: xr.Dataset) -> tuple[Any, Any, Any]:
+        # Where a pixel is invalid, so is its label, and it is not judged.
+        best = own.probability.fillna(0).argmax("category")
+        layers = (own.label, best, own.probability.max("category"))
+        return tuple(layer.transpose(*dims).data for layer in layers)
+
+    read = dask.compute(*(describe(own) for own in maps))
+    return [(codes[here], best[here], sure[here]) for codes, best, sure in read]
 
 
 def _count(
@@ -131,14 +135,14 @@ def _count(
 ) -> None:
     """Add a fold's tested pixels to the tally, where all variants give a category."""
     judged = np.ones(len(numbers), bool)
-    for codes, _ in chain.from_iterable(found):
+    for codes, _, _ in chain.from_iterable(found):
         judged &= codes != NO_LABEL
     tally.n_unjudged[k] = int((~judged).sum())
     rows, groups = numbers[judged], block[judged]
     for v, own in enumerate(found):
-        for s, (codes, sure) in enumerate(own):
+        for s, (codes, best, sure) in enumerate(own):
             cols = number_categories(codes[judged], legend)
             tally.counts[v, s] += count_pairs(
                 rows, cols, groups, n_groups=len(tally.blocks), n_categories=len(legend.codes)
             )
-            tally.bins[v, s] += sum_bins(sure[judged], cols == rows, tally.bins.shape[-1])
+            tally.bins[v, s] += sum_bins(sure[judged], best[judged] == rows, tally.bins.shape[-1])

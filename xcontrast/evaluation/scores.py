@@ -70,7 +70,7 @@ def score(
     Raises
     ------
     DataError
-        If the grids differ, no cell is known in both, or groups do not fit.
+        If the grids differ, no cell is known in both, groups do not fit, or `n_draws` is below 1.
 
     References
     ----------
@@ -84,6 +84,10 @@ def score(
     >>> float(xc.score(a, b, legend=xc.FLOOD).iou.sel(category="flood"))
     0.5
     """
+    if n_draws < 1:
+        raise DataError(
+            problem(expected="n_draws of 1 or more", received=str(n_draws), do="leave it out")
+        )
     truth = require_one_grid(label, truth)
     n = len(legend.codes)
     rows, cols = (number_categories(v.values, legend).ravel() for v in (truth, label))

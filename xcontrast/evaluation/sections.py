@@ -158,9 +158,9 @@ def _confused(judged: Judged) -> Section:
 
 def _calibrated(judged: Judged, table: xr.Dataset) -> Section:
     text = (
-        f"Expected calibration error of the category mapped {float(table.ece):.3f}, Brier score "
-        f"{float(table.brier):.3f}, log loss {float(table.log_loss):.3f} nats. A perfect map has 0 "
-        "in all three; a constant guess can have the first as well."
+        f"Expected calibration error of the most probable category {float(table.ece):.3f}, Brier "
+        f"score {float(table.brier):.3f}, log loss {float(table.log_loss):.3f} nats. A perfect map "
+        "has 0 in all three; a constant guess can have the first as well."
     )
     figure = Picture(
         image=plot_reliability(table, category=judged.legend.names[judged.focus]),

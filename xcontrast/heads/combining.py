@@ -27,8 +27,9 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
     """Combine maps of one ground into one, lazily: at each pixel those that are valid there.
 
     Logarithms of probabilities are averaged, and so are those of the weights by which a map leans
-    to rarer categories. Where a single map is valid it stays as it is. Maps that err differently
-    gain most: of a head, of a segmenter, of boosted pixels, of several passes.
+    to rarer categories. Where a single map is valid it stays as it is. A map whose head was never
+    shown a category says nothing of it: there the others decide. Maps that err differently gain
+    most: of a head, of a segmenter, of boosted pixels, of several passes.
 
     Parameters
     ----------
@@ -169,12 +170,24 @@ def _lean(label: xr.DataArray, n: int) -> Floats:
     return np.asarray(label.attrs.get("category_weights", [1.0] * n), np.float32)
 
 
-def _average(values: Floats, valid: Any, trust: Floats) -> Floats:
-    """(…, M, K) -> (…, K): over the maps that are valid, NaN where none is."""
-    share = (valid * trust)[..., None]
+def _average(values: Floats, valid: Any, trust: Floats, known: Any = True) -> Floats:
+    """(…, M, K) -> (…, K): over the maps that are valid and know the category, NaN if none."""
+    share = (valid * trust)[..., None] * known
     with np.errstate(invalid="ignore"):
         mean: Floats = (share * values).sum(-2) / share.sum(-2)
     return mean
+
+
+def _fill_unknown(logs: Floats, valid: Any, trust: Floats, known: Any) -> Floats:
+    """(…, M, K): give each map the others' opinion of what it was never shown, and scale its own.
+
+    Without it a probability of 0 that means "never heard of" would silence all other maps.
+    """
+    told = np.nan_to_num(np.exp(_average(logs, valid, trust, known)))
+    others = told[..., None, :] * ~known
+    left = np.log((1 - others.sum(-1, keepdims=True)).clip(LEAST))
+    filled: Floats = np.where(known, logs + left, np.log(others.clip(LEAST)))
+    return filled
 
 
 def _combine_np(
@@ -182,7 +195,11 @@ def _combine_np(
 ) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """(…, M, K) -> (…, K) and the code of each."""
     valid = np.isfinite(probability).all(-1)
-    pooled = np.exp(_average(np.log(np.nan_to_num(probability).clip(LEAST)), valid, trust))
+    known = leans > 0
+    logs = np.log(np.nan_to_num(probability).clip(LEAST))
+    if not known.all():
+        logs = _fill_unknown(logs, valid, trust, known)
+    pooled = np.exp(_average(logs, valid, trust)) * known.any(0)
     pooled = (pooled / pooled.sum(-1, keepdims=True)).astype(np.float32)
-    lean = np.broadcast_to(np.log(leans.clip(LEAST)), probability.shape)
-    return pooled, choose_codes(pooled, codes=codes, weights=np.exp(_average(lean, valid, trust)))
+    lean = np.exp(_average(np.log(leans.clip(LEAST)), valid, trust, known))
+    return pooled, choose_codes(pooled, codes=codes, weights=np.nan_to_num(lean))

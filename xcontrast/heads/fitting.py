@@ -112,7 +112,9 @@ def fit(
     read = []
     for part, own in parts:
         features, facts = join_features(part)
-        codes = match_labels(own, features, legend=legend, column=column)
+        codes = match_labels(
+            own, features, legend=legend, column=column, may_be_empty=len(parts) > 1
+        )
         read.append(_labelled_cells(features, codes, legend, groups, N_MAX // len(parts), seed))
     x = np.concatenate([cells[0] for cells in read])
     y = np.concatenate([cells[1] for cells in read])

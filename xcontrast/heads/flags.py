@@ -38,7 +38,7 @@ def as_map(
         attrs that say what made it.
     weights : ndarray (K,), float32, optional
         Of the categories: the label is the one with the largest product of probability and
-        weight. The most probable one by default.
+        weight; of 0 where it was never shown. The most probable one by default.
     label : DataArray (…, y, x), uint8, optional
         Chosen already.
 
@@ -53,7 +53,7 @@ def as_map(
     entropy = _over_categories(_entropy_np, probability, np.float32)
     provenance = {**provenance, "xcontrast": __version__}
     label.attrs = {**legend.attrs, **provenance}
-    if weights is not None and len(set(weights[weights > 0])) > 1:
+    if weights is not None and len(set(weights)) > 1:
         label.attrs["category_weights"] = [round(float(weight), 4) for weight in weights]
     probability.attrs = {"long_name": f"probability of {legend.title}", "units": "1"}
     entropy.attrs = {"long_name": f"uncertainty of {legend.title}", "units": "1"}

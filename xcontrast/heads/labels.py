@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.grids import find_factors, geobox_of, order_alike
 from xcontrast.legends import NO_LABEL, Legend
 
 __all__ = ["match_labels"]
 
 
 def match_labels(
-    labels: Any, like: xr.DataArray | xr.Dataset, *, legend: Legend, column: str | None = None
+    labels: Any,
+    like: xr.DataArray | xr.Dataset,
+    *,
+    legend: Legend,
+    column: str | None = None,
+    may_be_empty: bool = False,
 ) -> xr.DataArray:
     """Bring labels to the grid of an embedding.
 
@@ -23,10 +31,12 @@ def match_labels(
     ----------
     labels : DataArray or geometries
         A DataArray ``(…, y, x)`` of codes on any grid and CRS: where it is finer, a cell gets the
-        code of most of its labelled pixels (the lowest of equals); where coarser, the nearest. Or
-        anything with ``__geo_interface__`` (a GeoDataFrame with `column`) in the CRS it states,
-        or the grid's own where it states none: a cell whose centre lies in a polygon, or that
-        holds a point, gets its code.
+        code of most of its labelled pixels; where coarser, the nearest. Leading dims are brought
+        into the embedding's order by their coords, where both have some; without a CRS ``y`` and
+        ``x`` must agree where both have them, and pixels are counted where not. Or anything with
+        ``__geo_interface__`` (a GeoDataFrame with `column`) in the CRS it states, or the grid's
+        own where it states none: a cell whose centre lies in a polygon, or that holds a point,
+        gets its code, of several the last one's.
     like : DataArray or Dataset (…, y, x)
         The grid; or, of whole images or of points, one leading dim alone: labels are then a
         DataArray along it, or a frame with a row for each.
@@ -34,6 +44,8 @@ def match_labels(
         Codes that are allowed; ``NO_LABEL`` (255), NaN and the array's own nodata are ignored.
     column : str, optional
         Column of a GeoDataFrame with codes or names of the legend.
+    may_be_empty : bool, default False
+        Let nothing be labelled, as on one date of several.
 
     Returns
     -------
@@ -66,7 +78,7 @@ def match_labels(
                 do="wrap an array as xr.DataArray with the dims y and x",
             )
         )
-    if not bool((matched != NO_LABEL).any()):
+    if not may_be_empty and not bool((matched != NO_LABEL).any()):
         raise DataError(
             problem(
                 expected="at least one label inside the embedding's area",
@@ -85,7 +97,7 @@ def _match_listed(
     dims = tuple(str(d) for d in like.dims if d != "feature")
     shape = tuple(like.sizes[d] for d in dims)
     if isinstance(labels, xr.DataArray):
-        codes = _check_codes(labels, legend)
+        codes = _check_codes(order_alike(labels, like, what="labels"), legend)
     elif column is not None and column in getattr(labels, "columns", ()):
         own = np.array(_codes_of(labels[column], legend, column), np.uint8)
         codes = xr.DataArray(own, dims=dims[-1:])
@@ -114,10 +126,9 @@ def _match_array(
                 do="rename the dims",
             )
         )
-    import odc.geo.xr  # noqa: F401  (registers .odc)
-
-    codes = _check_codes(labels, legend).transpose(..., "y", "x")
-    if all("spatial_ref" in v.coords and v.odc.geobox is not None for v in (codes, like)):
+    codes = _check_codes(order_alike(labels, like, what="labels"), legend)
+    codes = codes.transpose(..., "y", "x")
+    if geobox_of(codes) is not None and geobox_of(like) is not None:
         return _match_georeferenced(codes, like)
     return _match_blocks(codes, like, legend)
 
@@ -125,6 +136,14 @@ def _match_array(
 def _check_codes(labels: xr.DataArray, legend: Legend) -> xr.DataArray:
     """Give uint8 codes, 255 where not labelled."""
     values = labels.values
+    if values.dtype.kind not in "biuf":
+        raise DataError(
+            problem(
+                expected="labels as numbers, the codes of the legend",
+                received=f"values of type {values.dtype}",
+                do="translate names to codes, and dates to a coord `time`",
+            )
+        )
     ignored = np.zeros(values.shape, bool)
     if np.issubdtype(values.dtype, np.floating):
         ignored |= np.isnan(values)
@@ -149,7 +168,7 @@ def _check_codes(labels: xr.DataArray, legend: Legend) -> xr.DataArray:
 
 
 def _match_georeferenced(codes: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    target, source = like.odc.geobox, codes.odc.geobox
+    target, source = geobox_of(like), geobox_of(codes)
     if not source.footprint(target.crs, npoints=20).intersects(target.extent):
         raise DataError(
             problem(
@@ -173,26 +192,33 @@ def _match_georeferenced(codes: xr.DataArray, like: xr.DataArray | xr.Dataset) -
 def _match_blocks(
     codes: xr.DataArray, like: xr.DataArray | xr.Dataset, legend: Legend
 ) -> xr.DataArray:
-    """Match pixel grids without georeference, whose sizes must be multiples."""
-    shape = like.sizes["y"], like.sizes["x"]
-    have = codes.sizes["y"], codes.sizes["x"]
-    factor = -(-have[0] // shape[0])
-    if have == shape:
-        matched = codes.values
-    elif tuple(-(-n // factor) for n in have) == shape:
-        matched = _majority(codes.values, factor, legend)
-    else:
+    """Match grids that are not both georeferenced, by counting pixels."""
+    for dim in (d for d in ("y", "x") if _runs_back(codes, like, d)):
+        codes = codes.isel({dim: slice(None, None, -1)})
+    factors = find_factors(codes, like)
+    if len(factors) != 1:
+        told = any(d in v.coords for d in ("y", "x") for v in (codes, like))
         raise DataError(
             problem(
-                expected=f"labels of {shape} cells, or finer by a whole factor",
-                received=f"{have} pixels without a georeference",
+                expected=f"labels of {like.sizes['y']} x {like.sizes['x']} cells, or finer by a "
+                "whole factor" + (", at the same y and x" if told else ""),
+                received=f"{codes.sizes['y']} x {codes.sizes['x']} pixels without a CRS that both "
+                "have" + (f", which may be {factors} a cell" if factors else ""),
                 do="cut labels and embedding to one area, or georeference both",
             )
         )
+    matched = _majority(codes.values, factors[0], legend) if factors != [1] else codes.values
     coords = {k: v for k, v in codes.coords.items() if not {"y", "x"} & set(v.dims)}
     return xr.DataArray(
         matched, coords | {dim: like[dim] for dim in ("y", "x") if dim in like.coords}, codes.dims
     )
+
+
+def _runs_back(codes: xr.DataArray, like: xr.DataArray | xr.Dataset, dim: str) -> bool:
+    if any(dim not in v.coords or v.sizes[dim] < 2 for v in (codes, like)):
+        return False
+    first, other = (v[dim].values for v in (codes, like))
+    return bool((first[-1] - first[0]) * (other[-1] - other[0]) < 0)
 
 
 def _majority(codes: npt.NDArray[np.uint8], factor: int, legend: Legend) -> npt.NDArray[np.uint8]:
@@ -214,10 +240,9 @@ def _majority(codes: npt.NDArray[np.uint8], factor: int, legend: Legend) -> npt.
 def _match_shapes(
     labels: Any, like: xr.DataArray | xr.Dataset, legend: Legend, column: str | None
 ) -> xr.DataArray:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
     from rasterio.features import rasterize
 
-    geobox = like.odc.geobox if "spatial_ref" in like.coords else None
+    geobox = geobox_of(like)
     if geobox is None:
         raise DataError(
             problem(
@@ -262,10 +287,13 @@ def _as_frame(labels: Any, column: str | None) -> Any:
 
 def _codes_of(values: Any, legend: Legend, column: str | None) -> list[int]:
     by_name: dict[Any, Any] = dict(zip(legend.names, legend.codes, strict=True))
-    given: list[Any] = [
-        NO_LABEL if value is None or value != value else value for value in values
-    ]  # NaN
-    codes = [by_name.get(value, value) for value in given]
+    given = pd.Series(list(values), dtype=object)
+    missing = given.isna()
+    # A list or dict is no code, and cannot be looked up.
+    codes = [
+        NO_LABEL if gone else by_name.get(value, value) if isinstance(value, Hashable) else value
+        for value, gone in zip(given, missing, strict=True)
+    ]
     unknown = sorted({str(code) for code in codes if code not in (*legend.codes, NO_LABEL)})
     if unknown:
         raise DataError(

@@ -11,6 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.grids import find_factors, geobox_of, positions_in
+from xcontrast.heads.decision import weigh_categories
 from xcontrast.heads.features import IDENTITY, join_features
 from xcontrast.heads.flags import as_map
 from xcontrast.heads.head import Head
@@ -49,11 +51,12 @@ def predict(
     -------
     Dataset
         ``label (…, y, x)`` uint8, the most probable category; of a head, the rarer weighing more
-        (`balance` of :func:`fit`; ``category_weights`` in the attrs); 255 where the embedding is
-        invalid, or where no sensor of a segmenter sees the pixel in all bands at each date, with
-        CF ``flag_values``, ``flag_meanings``, ``flag_colors`` and ``nodata``; ``probability (…,
-        category, y, x)`` float32, calibrated, and ``entropy (…, y, x)`` float32, of the
-        probabilities: 0 where one category is sure, 1 where all are alike; both NaN there.
+        (`balance` of :func:`fit`; ``category_weights`` in the attrs, 0 of what it was never
+        shown); 255 where the embedding is invalid, or where no sensor of a segmenter sees the
+        pixel in all bands at each date, with CF ``flag_values``, ``flag_meanings``,
+        ``flag_colors`` and ``nodata``; ``probability (…, category, y, x)`` float32, calibrated,
+        and ``entropy (…, y, x)`` float32, of the probabilities: 0 where one category is sure, 1
+        where all are alike; both NaN there.
 
     Raises
     ------
@@ -68,10 +71,11 @@ def predict(
     >>> mapped.label.dtype, mapped.label.attrs["flag_meanings"], dict(mapped.probability.sizes)
     (dtype('uint8'), 'dry flood', {'category': 2, 'y': 96, 'x': 96})
     """
-    weights = None
     if isinstance(head, Segmenter):
         probability = segment(obj, head, event=event)
         kind = {"head_kind": f"segmenter, {head.card.decoder}", "segmenter_digest": head.digest}
+        shown = head.facts["n_pixels"]
+        weights = weigh_categories([shown.get(name, 0) for name in head.legend.names], 0)
     else:
         _check_no_event(event)
         features, facts = join_features(obj)
@@ -140,7 +144,9 @@ def _map_probability(features: xr.DataArray, head: Head) -> xr.DataArray:
     dims = ["category" if dim == "feature" else dim for dim in features.dims]
     coords = {k: v for k, v in features.coords.items() if "feature" not in v.dims}
     coords["category"] = ("category", np.array(head.legend.names, object))
-    return xr.DataArray(values, coords, dims, "probability")
+    # Without a CRS nothing else says how many pixels a cell has.
+    attrs = {k: features.attrs[k] for k in ("stride",) if k in features.attrs}
+    return xr.DataArray(values, coords, dims, "probability", attrs)
 
 
 def _probability_np(
@@ -161,17 +167,17 @@ def _bring_onto(probability: xr.DataArray, like: Any) -> xr.DataArray:
     import odc.geo.xr
 
     labelled = isinstance(like, xr.DataArray | xr.Dataset)
-    target = _geobox(like) if labelled else like
-    source = _geobox(probability)
+    target = geobox_of(like) if labelled else like
+    source = geobox_of(probability)
     coords: dict[Any, Any]
     to_cells: ToCells
     if source is not None and target is not None:
-        to_cells = partial(_to_cells, source, target)
+        to_cells = partial(positions_in, source, target)
         shape = tuple(target.shape)
         coords = dict(odc.geo.xr.xr_coords(target, dims=("y", "x")))
     elif source is None and target is None and labelled and {"y", "x"} <= set(like.dims):
         shape = (like.sizes["y"], like.sizes["x"])
-        to_cells = partial(_divide, factor=_factor(shape, probability))
+        to_cells = partial(_divide, factor=_factor(like, probability))
         coords = {d: like[d] for d in ("y", "x") if d in like.coords}
     else:
         raise _no_grid(f"like={type(like).__name__}")
@@ -180,41 +186,23 @@ def _bring_onto(probability: xr.DataArray, like: Any) -> xr.DataArray:
     return xr.DataArray(values, {**kept, **coords}, probability.dims, "probability")
 
 
-def _geobox(obj: xr.DataArray | xr.Dataset) -> Any:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
-
-    box = obj.odc.geobox if "spatial_ref" in obj.coords else None
-    return box if box is not None and box.crs is not None else None
-
-
-def _to_cells(source: Any, target: Any, column: Any, row: Any) -> tuple[Any, Any]:
-    """Give the cell, as (row, column), at pixel positions of another grid; infinite if nowhere."""
-    a, b, c, d, e, f = tuple(target.affine)[:6]
-    x, y = a * column + b * row + c, d * column + e * row + f
-    if source.crs != target.crs:
-        x, y = (np.asarray(v) for v in target.crs.transformer_to_crs(source.crs)(x, y))
-    a, b, c, d, e, f = tuple(~source.affine)[:6]
-    with np.errstate(invalid="ignore"):
-        return d * x + e * y + f, a * x + b * y + c
-
-
 def _divide(column: Any, row: Any, *, factor: int) -> tuple[Any, Any]:
     return row / factor, column / factor
 
 
-def _factor(fine: tuple[int, int], probability: xr.DataArray) -> int:
-    cells = probability.sizes["y"], probability.sizes["x"]
-    factor = -(-fine[0] // cells[0])
-    if tuple(-(-n // factor) for n in fine) != cells:
-        raise _no_grid(f"{fine[0]} x {fine[1]} pixels for {cells[0]} x {cells[1]} cells")
-    return factor
+def _factor(fine: xr.DataArray | xr.Dataset, probability: xr.DataArray) -> int:
+    factors = find_factors(fine, probability)
+    if len(factors) != 1:
+        sizes = (f"{v.sizes['y']} x {v.sizes['x']}" for v in (fine, probability))
+        raise _no_grid("{} pixels for {} cells".format(*sizes))
+    return factors[0]
 
 
 def _no_grid(received: str) -> DataError:
     return DataError(
         problem(
             expected="`like` as a GeoBox or georeferenced array for a georeferenced embedding, "
-            "or the pixels that it was made of, where neither has a CRS",
+            "or the pixels that it was made of, in their order, where neither has a CRS",
             received=received,
             do="leave `like` out, or georeference both",
         )

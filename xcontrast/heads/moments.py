@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xcontrast.cubes.periods import read_span
 from xcontrast.errors import DataError, problem
 
 __all__ = ["pair_by_time"]
 
 Embedding: TypeAlias = xr.DataArray | xr.Dataset
-TIMES = ("s1_time", "s2_time")
-SEVERAL = (*TIMES, "date")
+TIMES = ("s1_time", "s2_time", "date")
 """Dims of which an embedding has one step, unless the labels have times."""
 
 
@@ -42,16 +42,19 @@ def pair_by_time(
     DataError
         If labels have no time and the embedding several, or none is near enough.
     """
-    dated = _split_labels(labels) if any(dim in embedding.dims for dim in TIMES) else None
+    longest = read_span(tolerance, "tolerance")
+    known = [name for name in TIMES if _is_dated(embedding, name)]
+    dated = _split_labels(labels) if known else None
     if dated is None:
         _check_one_time(embedding)
-        return [(embedding.squeeze([d for d in SEVERAL if d in embedding.dims]), labels)]
-    longest = pd.Timedelta(tolerance)
+        return [(embedding.squeeze([d for d in TIMES if d in embedding.dims]), labels)]
+    # A date that was chosen is no dim any more, and still a date.
+    embedding = embedding.expand_dims([name for name in known if name not in embedding.dims])
     pairs, gaps = [], []
     for time, own, points in dated:
         part = embedding if "point" not in embedding.dims else embedding.isel(point=points)
         gap = pd.Timedelta(0)
-        for dim in (d for d in TIMES if d in part.dims):
+        for dim in known:
             distance = np.abs(pd.DatetimeIndex(part[dim].values) - time)
             gap = max(gap, distance.min())
             part = part.isel({dim: int(distance.argmin())})
@@ -62,11 +65,18 @@ def pair_by_time(
         raise DataError(
             problem(
                 expected=f"labels within {longest} of a time of the embedding",
-                received=f"the nearest is {min(gaps)} away",
+                received=f"the nearest is {min(gaps)} away" if gaps else "none with a time",
                 do="embed the dates of the labels, or raise `tolerance`",
             )
         )
     return pairs
+
+
+def _is_dated(embedding: Embedding, name: str) -> bool:
+    """Say whether times are known along a dim, or of the one that was chosen."""
+    if name not in embedding.coords or embedding[name].dims not in ((), (name,)):
+        return False
+    return np.issubdtype(embedding[name].dtype, np.datetime64)
 
 
 def _split_labels(labels: Any) -> list[tuple[pd.Timestamp, Any, Any]] | None:
@@ -74,17 +84,38 @@ def _split_labels(labels: Any) -> list[tuple[pd.Timestamp, Any, Any]] | None:
     if isinstance(labels, xr.DataArray):
         if "time" not in labels.coords:
             return None
+        if labels.time.dims not in ((), ("time",)):
+            raise _no_times(f"times along {labels.time.dims}")
         steps = labels if "time" in labels.dims else labels.expand_dims("time")
-        times = pd.DatetimeIndex(steps.time.values)
-        return [(t, steps.isel(time=i, drop=True), None) for i, t in enumerate(times)]
+        times = _read_times(steps.time.values)
+        return [(t, steps.isel(time=i, drop=True), None) for i, t in enumerate(times) if t == t]
     if "time" not in getattr(labels, "columns", ()):
         return None
-    times = pd.DatetimeIndex(pd.to_datetime(labels["time"], utc=True)).tz_localize(None)
-    return [(t, labels[times == t], np.flatnonzero(times == t)) for t in times.unique()]
+    times = _read_times(labels["time"])
+    # What has no time belongs to no embedding.
+    each = times.dropna().unique()
+    return [(t, labels[times == t], np.flatnonzero(times == t)) for t in each]
+
+
+def _read_times(values: Any) -> pd.DatetimeIndex:
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(values, utc=True)).tz_localize(None)
+    except (ValueError, TypeError) as error:
+        raise _no_times(str(error).partition(". ")[0]) from None
+
+
+def _no_times(received: str) -> DataError:
+    return DataError(
+        problem(
+            expected="labels with a `time` of each, or one of all, that pandas.to_datetime reads",
+            received=received,
+            do="mend the times, or fit the labels of each time as a frame or along a dim `time`",
+        )
+    )
 
 
 def _check_one_time(embedding: Embedding) -> None:
-    for dim in SEVERAL:
+    for dim in TIMES:
         if embedding.sizes.get(dim, 1) > 1:
             raise DataError(
                 problem(

@@ -207,7 +207,7 @@ def plot_reliability(
         category = str(table.category.values[1])
     if category is None:
         x, y, count, error = (table[k] for k in ("confidence", "accuracy", "count", "ece"))
-        words = ("probability of the category mapped", "share that is right")
+        words = ("probability of the most probable category", "share that is right")
     else:
         own = table.sel(category=category)
         names = ("probability", "frequency", "category_count", "category_ece")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xcontrast.cubes.periods import read_span
 from xcontrast.errors import DataError, problem
 from xcontrast.sampling.images import stack_images
 from xcontrast.sampling.matching import match_times
@@ -121,17 +122,17 @@ def pairs(
     if max_cloud is not None:
         facts |= {"max_cloud": max_cloud, "rejected_by_cloud": n_cloudy}
     if kind == "seasonal":
-        matched, told = pair_seasons(cube, _read_span(gap, "gap"), min_valid)
+        matched, told = pair_seasons(cube, read_span(gap, "gap"), min_valid)
         facts |= told | {"replace": replace}
     else:
-        limit = _read_span(tolerance, "tolerance")
+        limit = read_span(tolerance, "tolerance")
         _check_sensors(cube)
         if orbit is not None and not collection:
             cube, told = keep_orbit(cube, orbit, limit, match)
             facts |= told
         if kind == "both":
             found = cube if collection else _match_cube(cube, limit, match)
-            matched, told = pair_dates(found, _read_span(gap, "gap"), limit)
+            matched, told = pair_dates(found, read_span(gap, "gap"), limit)
             facts |= told | {"replace": replace}
         elif collection:
             matched = _stack_collection(cube, limit)
@@ -171,22 +172,6 @@ def _check_options(kind: str, match: str, max_cloud: float | None, min_valid: fl
                 do="leave them out for the defaults",
             )
         )
-
-
-def _read_span(span: str | pd.Timedelta, name: str) -> pd.Timedelta:
-    try:
-        limit = pd.Timedelta(span)
-    except ValueError:
-        limit = pd.Timedelta(-1, "D")
-    if pd.isna(limit) or limit < pd.Timedelta(0):
-        raise DataError(
-            problem(
-                expected=f"a {name} of at least zero, such as '3D' or '12h'",
-                received=repr(span),
-                do="write a number and a unit that pandas.Timedelta reads",
-            )
-        )
-    return limit
 
 
 def _check_sensors(cube: xr.Dataset) -> None:
