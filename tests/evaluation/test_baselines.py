@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import xarray as xr
 
 import xcontrast as xc
+from xcontrast.errors import DataError
 from xcontrast.evaluation.baselines import (
     cell_statistics,
     fit_pixels,
@@ -123,3 +125,9 @@ def test_lazy_layers_are_fitted_as_those_in_memory() -> None:
     two = fit_pixels(layers.chunk(y=11), truth, legend=xc.FLOOD)
     x = np.random.default_rng(0).normal(size=(50, 2))
     np.testing.assert_array_equal(one.model.predict_proba(x), two.model.predict_proba(x))
+
+
+def test_pixels_without_a_label_cannot_be_fitted() -> None:
+    layers, truth = scene()
+    with pytest.raises(DataError, match=r"labels on pixels that are valid.*received none"):
+        fit_pixels(layers, xr.full_like(truth, 255), legend=xc.FLOOD)

@@ -5,13 +5,17 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from imagery import open_ombria
+from pyproj import Geod
 from scenes import planted_cube, smooth
 from shapely.geometry import Point
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 import xcontrast as xc
 from xcontrast.errors import DataError
+from xcontrast.evaluation import material, rounds
 
 QUICK = {"progress": False, "n_draws": 200}
 
@@ -116,6 +120,56 @@ def test_an_embedding_alone_is_judged_and_says_that_it_is_alone() -> None:
     assert not other.block_fold.equals(scores.block_fold)
     lazy = probe_alone(emb.chunk(y=20), truth)
     xr.testing.assert_allclose(lazy, scores, atol=1e-6)
+
+
+def test_calibration_is_that_of_the_most_probable_category(monkeypatch) -> None:
+    """A label that leans to the rarer need not be the most probable, whose confidence it is not."""
+    rng = np.random.default_rng(0)
+    hidden = smooth(rng, 60, 3)
+    wet = 1 / (1 + np.exp(3.2 - 1.6 * hidden / hidden.std()))
+    truth = xr.DataArray((rng.random((60, 60)) < wet).astype("uint8"), dims=("y", "x"))
+    attrs = {"model_digest": "d", "space": "encoder", "sensor": "s1", "stride": 1, "halo": 1}
+    features = np.stack([hidden, rng.normal(size=(60, 60))]).astype("float32")
+    emb = xr.DataArray(features, dims=("feature", "y", "x"), attrs=attrs)
+    seen = []
+
+    def remember(maps, dims, here):
+        found = compute(maps, dims, here)
+        ((own, (label, _, _)),) = zip(maps, found, strict=True)
+        seen.append((own.probability.values[:, here], truth.values[here], label))
+        return found
+
+    compute = rounds._compute
+    monkeypatch.setattr(rounds, "_compute", remember)
+    scores = probe_alone(emb, truth)
+    p, y, label = (np.concatenate(parts, axis=-1) for parts in zip(*seen, strict=True))
+    assert (p.argmax(0) != label).mean() > 0.02
+    expected = multiclass_calibration_error(
+        torch.from_numpy(p.T.copy()),
+        torch.from_numpy(y.astype(int)),
+        2,
+        n_bins=xc.ProbeOptions().n_bins,
+    )
+    assert float(scores.ece.squeeze()) == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("wider", [1, 2])
+def test_the_buffer_covers_a_cell_on_a_grid_in_degrees(wider: int) -> None:
+    """A degree of longitude is short in the north, so that a cell is many pixels wide there."""
+    coords = {"y": 7.2e6 - 40.0 * np.arange(50) - 20, "x": 5e5 + 40.0 * np.arange(50) + 20}
+    attrs = {"stride": 4, "halo": 8}
+    emb = xr.DataArray(np.zeros((50, 50)), coords, ("y", "x"), attrs=attrs).rio.write_crs(32632)
+    west, north = 9.0, 64.92
+    truth = xr.DataArray(
+        np.zeros((100, 100), "u1"),
+        {"y": north - 1e-4 * np.arange(100), "x": west + wider * 1e-4 * np.arange(100)},
+        ("y", "x"),
+    ).rio.write_crs(4326)
+    ellipsoid = Geod(ellps="WGS84")
+    wide = ellipsoid.inv(west, north, west + wider * 1e-4, north)[2]
+    tall = ellipsoid.inv(west, north, west, north - 1e-4)[2]
+    needed = (8 / 4 + 2) * 40 / min(wide, tall)
+    assert material._find_reach(emb, truth) == pytest.approx(needed, abs=1.1)
 
 
 def test_blocks_of_ground_tell_memory_from_knowledge() -> None:

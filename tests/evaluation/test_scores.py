@@ -174,3 +174,30 @@ def test_groups_that_do_not_fit(groups, message: str) -> None:
     label, truth, _ = scenes()
     with pytest.raises(DataError, match=message):
         xc.score(label, truth, legend=xc.FLOOD, groups=groups)
+
+
+def test_truth_and_groups_follow_their_coords_in_any_order() -> None:
+    label, truth, _ = scenes()
+    names = [f"p{i}" for i in range(label.sizes["location"])]
+    label, truth = (v.assign_coords(location=names) for v in (label, truth))
+    scene = truth.scene.reset_coords(drop=True)
+    right = xc.score(label, truth, legend=xc.FLOOD, groups=scene)
+    turned = xc.score(label, truth[::-1], legend=xc.FLOOD, groups=scene[::-1])
+    xr.testing.assert_equal(right, turned)
+    strangers = truth.assign_coords(location=[f"q{i}" for i in range(len(names))])
+    with pytest.raises(DataError, match=r"on one grid.*with other location"):
+        xc.score(label, strangers, legend=xc.FLOOD)
+
+
+def test_groups_on_the_ground_lie_where_the_map_does() -> None:
+    a = xr.DataArray(np.ones((4, 4), "u1"), {"y": 40.0 - 10 * np.arange(4)}, ("y", "x"))
+    groups = xr.DataArray(list("nnss"), {"y": a.y}, ("y",))
+    assert xc.score(a, a, legend=LAND, groups=groups).group.values.tolist() == ["n", "s"]
+    with pytest.raises(DataError, match=r"groups on the map's own grid.*in y.*reindex_like"):
+        xc.score(a, a, legend=LAND, groups=groups[::-1])
+
+
+def test_draws_are_needed_for_intervals() -> None:
+    a = xr.DataArray(np.ones((3, 3), "u1"), dims=("y", "x"))
+    with pytest.raises(DataError, match="n_draws of 1 or more"):
+        xc.score(a, a, legend=LAND, groups=xr.DataArray([0, 1, 2], dims="y"), n_draws=0)

@@ -145,3 +145,34 @@ def test_one_legend_and_weights_above_zero() -> None:
     for weights in ((1,), (1, 0), (1, -1), (1, float("nan"))):
         with pytest.raises(DataError, match="weight above 0 for each of 2 maps"):
             xc.combine([one, one], weights=weights)
+
+
+def test_what_a_head_was_never_shown_the_others_decide() -> None:
+    """The other's share of it is taken over, and what is left is its own to divide."""
+    emb, truth = embedding()
+    some = truth.where(truth != 9, 255)
+    both = emb.contrast.fit(truth, legend=LAND), emb.contrast.fit(some, legend=LAND)
+    knows, ignores = (emb.contrast.predict(head) for head in both)
+    assert ignores.label.attrs["category_weights"][2] == 0
+    got = xc.combine([knows, ignores])
+    alone, together = (xc.score(found.label, truth, legend=LAND) for found in (knows, got))
+    assert float(together.recall.sel(category="c")) > 0.9
+    assert float(together.accuracy) > float(alone.accuracy) - 0.01
+    one, two = (m.probability.values.astype(float) for m in (knows, ignores))
+    filled = np.stack([*(two[:2] * (1 - one[2])), one[2]])
+    raw = np.sqrt(one.clip(1e-6) * filled.clip(1e-6))
+    np.testing.assert_allclose(got.probability, raw / raw.sum(0), atol=1e-4)
+    # Two that were never shown it say nothing of it.
+    neither = xc.combine([ignores, ignores])
+    assert float(neither.probability.sel(category="c").max()) == 0
+    assert set(np.unique(neither.label)) == {3, 7}
+
+
+def test_coords_are_compared_without_computing(no_compute: None) -> None:
+    emb, truth = embedding()
+    mapped = emb.contrast.predict(emb.contrast.fit(truth, legend=LAND))
+    lazy = xr.Variable("y", np.ones(48)).chunk({"y": 16})
+    other = xr.Variable("y", np.zeros(48)).chunk({"y": 16})
+    maps = [mapped.assign_coords(share=v) for v in (lazy, other)]
+    assert "share" not in xc.combine(maps).coords
+    assert "share" in xc.combine([maps[0], maps[0]]).coords

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -124,3 +125,74 @@ def test_geometries_need_a_crs() -> None:
     frame = geopandas.GeoDataFrame({"k": [1]}, geometry=[Point(0, 0)])
     with pytest.raises(DataError, match="Expected an embedding with a CRS"):
         match_labels(frame, grid(8, 40).drop_vars("spatial_ref"), legend=LAND, column="k")
+
+
+def test_labels_of_locations_go_where_their_coords_say() -> None:
+    like = xr.DataArray(
+        np.zeros((4, 2, 3, 3)), {"location": list("abcd")}, ("location", "feature", "y", "x")
+    )
+    codes = np.array([1, 2, 5, 1], "u1")[:, None, None] * np.ones((4, 3, 3), "u1")
+    labels = xr.DataArray(codes, {"location": list("abcd")}, ("location", "y", "x"))
+    np.testing.assert_array_equal(match_labels(labels[::-1], like, legend=LAND), codes)
+    some = match_labels(labels.sel(location=["d", "b"]), like, legend=LAND)
+    assert some[:, 0, 0].values.tolist() == [255, 2, 255, 1]
+    pooled = match_labels(labels[::-1, 0, 0], like[..., 0, 0], legend=LAND)
+    assert pooled.values.tolist() == [1, 2, 5, 1]
+    many = xr.DataArray(np.ones((5, 3, 3), "u1"), dims=("location", "y", "x"))
+    with pytest.raises(DataError, match=r"labels for the 4 of 'location'.*received 5 without"):
+        match_labels(many, like, legend=LAND)
+
+
+@pytest.mark.parametrize("name", [None, "crs"])
+def test_rows_that_run_the_other_way_are_turned(name: str | None) -> None:
+    """A CRS under another name is one, and coords count without one."""
+    rng = np.random.default_rng(0)
+    truth = rng.choice([1, 2, 5], (8, 8)).astype("u1")
+    like, fine = grid(8, 40), np.kron(truth, np.ones((4, 4), "u1"))
+    labels = grid(32, 10).copy(data=fine).drop_vars("spatial_ref")[::-1]
+    if name is not None:
+        labels = labels.rio.write_crs(32632, grid_mapping_name=name)
+    np.testing.assert_array_equal(match_labels(labels, like, legend=LAND), truth)
+    message = "that overlap" if name else r"8 x 8 cells.*at the same y and x"
+    with pytest.raises(DataError, match=message):
+        match_labels(labels.assign_coords(x=labels.x + 1e5), like, legend=LAND)
+
+
+def test_cells_are_as_wide_as_the_embedding_says() -> None:
+    """264 px make 9 cells at strides 30, 31 and 32; only one of them is right."""
+    right = np.arange(264) // 32
+    values = np.where(right == 8, 2, 1) * np.ones((264, 1), int)
+    labels = xr.DataArray(values.astype("u1"), dims=("y", "x"))
+    like = xr.DataArray(np.zeros((1, 9, 9)), dims=("feature", "y", "x"))
+    told = match_labels(labels, like.assign_attrs(stride=32), legend=LAND)
+    assert told[0].values.tolist() == [1] * 8 + [2]
+    with pytest.raises(DataError, match=r"which may be \[30, 31, 32\] a cell"):
+        match_labels(labels, like, legend=LAND)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "string", object])
+def test_what_is_missing_in_a_column_is_no_label(dtype) -> None:
+    names = dtype == "string"
+    given = ["a", None, "c"] if names else [1, None, 5]
+    points = [Point(5e5 + 40 * i + 20, 5e6 - 20) for i in range(3)]
+    frame = geopandas.GeoDataFrame({"k": pd.array(given, dtype=dtype)}, geometry=points, crs=32632)
+    got = match_labels(frame, grid(8, 40), legend=LAND, column="k")
+    assert got[0, :3].values.tolist() == [1, 255, 5]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (geopandas.GeoDataFrame({"k": [[1, 2]]}, geometry=[Point(0, 0)]), r"\[1, 2\] in column"),
+        (grid(8, 40).astype(str), r"labels as numbers.*type <U\d"),
+    ],
+)
+def test_what_is_no_code(labels, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        match_labels(labels, grid(8, 40), legend=LAND, column="k")
+
+
+def test_a_date_of_several_may_have_no_label() -> None:
+    empty = grid(8, 40).copy(data=np.full((8, 8), 255, "u1"))
+    got = match_labels(empty, grid(8, 40), legend=LAND, may_be_empty=True)
+    assert (got == 255).all()

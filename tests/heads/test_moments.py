@@ -123,3 +123,68 @@ def test_entropy_is_zero_where_sure_and_one_where_all_are_alike() -> None:
     np.testing.assert_allclose(mapped.entropy, expected, atol=1e-5)
     assert mapped.entropy.dtype == np.float32
     assert 0 <= float(mapped.entropy.min()) < 0.1 < float(mapped.entropy.max()) <= 1
+
+
+def frame_of(truth: xr.DataArray, times: list) -> geopandas.GeoDataFrame:
+    rng = np.random.default_rng(0)
+    rows, cols = rng.integers(0, 48, (2, len(times)))
+    return geopandas.GeoDataFrame(
+        {"land": truth.values[rows, cols].astype(int), "time": times},
+        geometry=geopandas.points_from_xy(truth.x.values[cols], truth.y.values[rows]),
+        crs=32632,
+    )
+
+
+def test_what_has_no_time_or_lies_outside_is_left_out() -> None:
+    series, truth = dated()
+    first = f"{DAYS[0]:%Y-%m-%d}"
+    whole = series.contrast.fit(frame_of(truth, [first] * 60), legend=LAND, column="land")
+    frame = frame_of(truth, [first] * 60)
+    frame["time"] = pd.to_datetime(frame.time)
+    frame.loc[7, "time"] = pd.NaT
+    kept = series.contrast.fit(frame, legend=LAND, column="land")
+    counts = [sum(head.facts["n_cells"].values()) for head in (whole, kept)]
+    assert counts[0] - counts[1] in (0, 1)  # Two points may lie in one cell.
+    frame.loc[7, ["time", "geometry"]] = [DAYS[1], geopandas.points_from_xy([0], [0])[0]]
+    alone = series.contrast.fit(frame, legend=LAND, column="land")
+    assert alone.facts["n_cells"] == kept.facts["n_cells"]
+    empty = xr.full_like(truth, 255)
+    steps = xr.concat([truth, empty], pd.DatetimeIndex(DAYS[:2], name="time"))
+    assert sum(series.contrast.fit(steps, legend=LAND).facts["n_cells"].values()) == truth.size
+
+
+def test_a_date_that_was_chosen_is_a_date_still() -> None:
+    series, truth = dated()
+    chosen = series.isel(s1_time=0)
+    labels = truth.assign_coords(time=DAYS[0])
+    assert chosen.contrast.fit(labels, legend=LAND).facts["n_features"] == 5
+    daily = chosen.rename(s1_time="date").expand_dims("date")
+    assert daily.contrast.fit(labels, legend=LAND).facts["n_features"] == 5
+    for emb in (chosen, daily):
+        with pytest.raises(DataError, match=r"within 3 days.*nearest is 12 days"):
+            emb.contrast.fit(truth.assign_coords(time=DAYS[1]), legend=LAND)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {"labels": t.expand_dims(time=["last spring"])}, "`time` of each.*last spring"),
+        (lambda t: {"labels": t.assign_coords(time=("y", np.arange(48)))}, r"along \('y',\)"),
+        (lambda _: {"tolerance": "three days"}, "tolerance of at least zero.*'three days'"),
+    ],
+)
+def test_times_that_cannot_be_read(change, message: str) -> None:
+    series, truth = dated()
+    given = {"labels": truth.assign_coords(time=DAYS[0])} | change(truth)
+    with pytest.raises(DataError, match=message):
+        series.contrast.fit(legend=LAND, **given)
+
+
+def test_an_event_that_is_no_date() -> None:
+    series, _ = dated()
+    with pytest.raises(DataError, match=r"a date, or a date and a time.*'when it rained'"):
+        xc.before_after(series, event="when it rained")
+    # A zone is brought to UTC, which the embedding's times are in.
+    zoned = xc.before_after(series, event="2023-05-13T01:00+02:00")
+    plain = xc.before_after(series, event="2023-05-12T23:00")
+    np.testing.assert_array_equal(zoned, plain)

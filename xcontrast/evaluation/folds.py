@@ -77,7 +77,7 @@ def make_squares(shape: tuple[int, int], side: int) -> Numbers:
 
 
 def make_folds(
-    groups: Numbers,
+    groups: npt.NDArray[np.integer[Any]],
     names: npt.NDArray[Any],
     labelled: Mask,
     *,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
-from xcontrast.evaluation.counts import name_groups
+from xcontrast.evaluation.counts import Numbers, name_groups
 from xcontrast.evaluation.folds import Folds, make_folds, make_squares
 from xcontrast.evaluation.material import Material
 from xcontrast.evaluation.options import ProbeOptions
@@ -78,7 +78,7 @@ def lay_folds(
 
 def _lay_squares(
     truth: xr.DataArray, n_folds: int | None, options: ProbeOptions
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any]]:
+) -> tuple[Numbers, npt.NDArray[Any]]:
     if truth.dims != ("y", "x"):
         raise DataError(
             problem(
@@ -99,7 +99,7 @@ def _lay_squares(
 
 def _find_groups(
     obj: xr.DataArray | xr.Dataset, truth: xr.DataArray, folds: xr.DataArray | str
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any]]:
+) -> tuple[Numbers, npt.NDArray[Any]]:
     """Give each pixel its group by a coord, a dim or an array."""
     groups: Any = folds
     if isinstance(folds, str) and folds in obj.coords:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
 from xcontrast.evaluation.calibration import calibration
-from xcontrast.evaluation.counts import name_groups, require_one_grid
+from xcontrast.evaluation.counts import Numbers, name_groups, require_one_grid
 from xcontrast.evaluation.folds import make_squares
-from xcontrast.evaluation.scores import score
+from xcontrast.evaluation.scores import score_named
 from xcontrast.evaluation.sections import Judged, list_facts, say_verdict, tell_sections
 from xcontrast.legends import Legend
 from xcontrast.report import write_report
@@ -82,15 +84,14 @@ def evaluate(
     label = label.transpose(..., "y", "x").compute()
     truth = require_one_grid(label, truth).compute()
     _check_cube(cube, label)
-    own, told = (groups, "group") if groups is not None else _default_groups(label)
-    own, told = _named(own, label, truth, told)
-    scores = score(label, truth, legend=legend, groups=own)
+    numbers, names, told = _find_groups(groups, label, truth)
+    scores = score_named(label, truth, (numbers, names), legend=legend)
     table = None
     if isinstance(mapped, xr.Dataset) and "probability" in mapped:
         probability = mapped["probability"].transpose(..., "category", "y", "x")
         lead = [d for d in probability.dims if d not in (*_SPACE, "category")]
         table = calibration(probability.squeeze(lead), truth, legend=legend)
-    judged = Judged(label, truth, legend, own, told, scores, table, cube)
+    judged = Judged(label, truth, legend, numbers, names, told, scores, table, cube)
     _write(judged, out)
     return scores
 
@@ -109,25 +110,22 @@ def _check_cube(cube: xr.Dataset | None, label: xr.DataArray) -> None:
         )
 
 
-def _default_groups(label: xr.DataArray) -> tuple[xr.DataArray, str]:
+def _find_groups(
+    groups: xr.DataArray | str | None, label: xr.DataArray, truth: xr.DataArray
+) -> tuple[Numbers, npt.NDArray[Any], str]:
+    """Give the group of each pixel, their names, and what a group is called."""
+    if groups is not None:
+        word = groups if isinstance(groups, str) else str(groups.name or "group")
+        return *name_groups(groups, label, truth), word
     if "location" in label.dims:
-        return xr.DataArray(np.arange(label.sizes["location"]), dims="location"), "location"
+        places = xr.DataArray(np.arange(label.sizes["location"]), dims="location")
+        return *name_groups(places, label, truth), "location"
     shape = label.sizes["y"], label.sizes["x"]
     side = max(1, -(-max(shape) // SQUARES))
-    numbers = make_squares(shape, side)
+    numbers = make_squares(shape, side).astype(np.int32)
     n_cols = -(-shape[1] // side)
     names = np.array([f"{n // n_cols}-{n % n_cols}" for n in range(numbers.max() + 1)], object)
-    return xr.DataArray(names[numbers], dims=("y", "x")), "square"
-
-
-def _named(
-    groups: xr.DataArray | str, label: xr.DataArray, truth: xr.DataArray, told: str
-) -> tuple[xr.DataArray, str]:
-    """Give groups as an array on the map, and what they are called."""
-    word = groups if isinstance(groups, str) else str(groups.name or told)
-    numbers, names = name_groups(groups, label, truth)
-    table = np.array([*names.tolist(), None], object)  # Number -1, no group, is the last.
-    return xr.DataArray(table[numbers], dims=label.dims), word
+    return numbers, names, "square"
 
 
 def _write(judged: Judged, out: str | os.PathLike[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xcontrast.evaluation.counts import number_categories
 from xcontrast.legends import NO_LABEL, Legend
 from xcontrast.plotting.maps import HITS, plot_hits, plot_map
 from xcontrast.plotting.panels import NO_DATA, map_frame, thin
@@ -133,6 +134,7 @@ def _draw_image(ax: Axes, array: xr.DataArray, sensor: Any) -> tuple[str, str]:
 
 def _in_legend(codes: xr.DataArray, legend: Legend) -> xr.DataArray:
     """Give codes of the legend alone, with its flags."""
-    values = np.where(np.isin(codes.values, legend.codes), codes.values, NO_LABEL)
+    table = np.array([*legend.codes, NO_LABEL], np.uint8)
+    values = table[number_categories(codes.values, legend)]
     kept = {k: c for k, c in codes.coords.items() if k in ("y", "x")}
-    return xr.DataArray(values.astype(np.uint8), kept, ("y", "x"), attrs=legend.attrs)
+    return xr.DataArray(values, kept, ("y", "x"), attrs=legend.attrs)

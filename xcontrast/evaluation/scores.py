@@ -16,6 +16,7 @@ from xcontrast.evaluation.bootstrap import (
     resample,
 )
 from xcontrast.evaluation.counts import (
+    Numbers,
     count_pairs,
     name_groups,
     number_categories,
@@ -24,7 +25,7 @@ from xcontrast.evaluation.counts import (
 from xcontrast.evaluation.ratios import BY_CATEGORY, iou_of, ratios_of
 from xcontrast.legends import NO_LABEL, Legend
 
-__all__ = ["score"]
+__all__ = ["score", "score_named"]
 
 
 def score(
@@ -84,17 +85,49 @@ def score(
     >>> float(xc.score(a, b, legend=xc.FLOOD).iou.sel(category="flood"))
     0.5
     """
+    truth = require_one_grid(label, truth)
+    named = None if groups is None else name_groups(groups, label, truth)
+    return score_named(label, truth, named, legend=legend, n_draws=n_draws, seed=seed)
+
+
+def score_named(
+    label: xr.DataArray,
+    truth: xr.DataArray,
+    groups: tuple[Numbers, npt.NDArray[Any]] | None,
+    *,
+    legend: Legend,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Compare a map with the truth, where it is known which group each cell is of.
+
+    Parameters
+    ----------
+    label, truth : DataArray (…, y, x), integer
+        Of :func:`require_one_grid`.
+    groups : tuple of ndarray or None
+        As of :func:`name_groups`.
+    legend, n_draws, seed
+        As for :func:`score`.
+
+    Returns
+    -------
+    Dataset
+        As of :func:`score`.
+
+    Raises
+    ------
+    DataError
+        If no cell is known in both, or `n_draws` is below 1.
+    """
     if n_draws < 1:
         raise DataError(
             problem(expected="n_draws of 1 or more", received=str(n_draws), do="leave it out")
         )
-    truth = require_one_grid(label, truth)
     n = len(legend.codes)
     rows, cols = (number_categories(v.values, legend).ravel() for v in (truth, label))
-    group, names = np.zeros(len(rows), np.intp), np.array([0])
-    if groups is not None:
-        numbers, names = name_groups(groups, label, truth)
-        group = numbers.ravel()
+    numbers, names = groups or (np.broadcast_to(np.int32(0), label.shape), np.array([0]))
+    group = numbers.ravel()
     counts = count_pairs(rows, cols, group, n_groups=len(names), n_categories=n)
     if not counts.any():
         raise DataError(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from xcontrast.evaluation.counts import Numbers
 from xcontrast.evaluation.pictures import Place, draw_places
 from xcontrast.evaluation.ratios import BY_CATEGORY, OVERALL, ratios_of
 from xcontrast.legends import Legend
@@ -29,7 +32,10 @@ class Judged:
     label: xr.DataArray
     truth: xr.DataArray
     legend: Legend
-    groups: xr.DataArray
+    numbers: Numbers
+    """Of the group of each pixel, in its own order; -1 where it is of none."""
+    names: npt.NDArray[Any]
+    """Of the groups."""
     told: str
     """What a group is, in a word."""
     scores: xr.Dataset
@@ -239,7 +245,7 @@ def _shown(judged: Judged) -> list[Section]:
 def _cut(judged: Judged, k: int) -> Place:
     """Cut a group out: the image with most errors, or the box around it."""
     name = judged.scores.group.values[k]
-    inside = judged.groups.values == name
+    inside = judged.numbers == np.flatnonzero(judged.names == name)[0]
     title = f"{judged.told} {name}, IoU {judged.scores.group_iou.values[k, judged.focus]:.3f}"
     if "location" in judged.label.dims:
         known = np.isin(judged.label, judged.legend.codes) & np.isin(

@@ -8,8 +8,16 @@ import numpy as np
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.grids import are_close
 from xcontrast.legends import NO_LABEL
-from xcontrast.plotting.panels import cell_area_km2, map_frame, new_axes, one_time, require_dims
+from xcontrast.plotting.panels import (
+    cell_area_km2,
+    map_frame,
+    new_axes,
+    one_time,
+    require_dims,
+    thin,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +113,7 @@ def plot_hits(
     one, when = one_time(label, None, keep=("y", "x"))
     two, _ = one_time(truth, None, keep=("y", "x"))
     if one.shape != two.shape or not all(
-        np.array_equal(one[d], two[d]) for d in ("y", "x") if d in one.coords and d in two.coords
+        are_close(one[d], two[d]) for d in ("y", "x") if d in one.coords and d in two.coords
     ):
         raise DataError(
             problem(
@@ -118,17 +126,10 @@ def plot_hits(
         )
     mapped, true = _codes(one), _codes(two)
     judged = (mapped != NO_LABEL) & (true != NO_LABEL)
-    outcome = np.select(
-        [
-            judged & (mapped == positive) & (true == positive),
-            judged & (true == positive),
-            judged & (mapped == positive),
-            judged,
-        ],
-        [0, 1, 2, 3],
-        NO_LABEL,
-    )
-    counts = np.bincount(outcome[judged].ravel(), minlength=4)[:4]
+    found, there = ((codes == positive).view(np.uint8) for codes in (mapped, true))
+    # In the order of HITS: hit, miss, false alarm, neither.
+    outcome = np.where(judged, 3 - 2 * there - found, np.uint8(NO_LABEL))
+    counts = np.array([np.count_nonzero(outcome == k) for k in range(len(HITS))])
     area = cell_area_km2(one)
     sizes = [f"{n * area:,.2f} km²" if area else f"{n:,} cells" for n in counts]
     entries = {
@@ -158,7 +159,8 @@ def _draw(
     for code, color in colors.items():
         table[code] = to_rgba(color)
     ax = new_axes(ax, figsize=(5.2, 5.2))
-    map_frame(ax, table[values], like)
+    shown = thin(xr.DataArray(values, dims=("y", "x")))
+    map_frame(ax, table[shown.values], thin(like))
     handles = [Patch(facecolor=c, edgecolor="0.4", lw=0.5, label=n) for n, c in entries.items()]
     ax.legend(
         handles=handles,
