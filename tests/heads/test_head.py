@@ -124,6 +124,21 @@ def test_both_sensors_are_joined() -> None:
         one.contrast.predict(head)
 
 
+@pytest.mark.parametrize(
+    "change", [{"model_digest": "e"}, {"space": "joint"}, {"composite": "before, after"}]
+)
+def test_sensors_are_of_one_model_and_space(change: dict) -> None:
+    one, truth = embedding(seed=0)
+    two = embedding(seed=1)[0].assign_attrs(sensor="s2")
+    head = xr.Dataset({"s1": one, "s2": two}).contrast.fit(truth, legend=LAND)
+    mixed = xr.Dataset({"s1": one, "s2": two.assign_attrs(change)})
+    message = rf"sensors of one {next(iter(change))}.*embed them with the same model"
+    with pytest.raises(DataError, match=message):
+        mixed.contrast.fit(truth, legend=LAND)
+    with pytest.raises(DataError, match=message):
+        mixed.contrast.predict(head)
+
+
 def test_only_the_joint_space_is_shared_by_sensors() -> None:
     emb, truth = embedding()
     head = emb.contrast.fit(truth, legend=LAND)
