@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +166,15 @@ def test_heads_survive_the_disk(kind: str, tmp_path: Path) -> None:
         xc.load_head(tmp_path / "head")
     with pytest.raises(ModelError, match="format 'xcontrast-head'"):
         xc.load_head(tmp_path)
+
+
+def test_a_legend_of_codes_found_in_labels_survives_the_disk(tmp_path: Path) -> None:
+    emb, truth = embedding()
+    found = replace(LAND, codes=np.unique(truth), names=list(LAND.names))
+    head = emb.contrast.fit(truth, legend=found)
+    again = head.save(tmp_path / "head")
+    assert again.legend == head.legend == LAND
+    assert again.digest == head.digest
 
 
 @pytest.mark.parametrize(
