@@ -342,6 +342,8 @@ def test_events_average_what_is_before_and_after(
         (lambda c, t: (c.s1.assign_attrs(units="1"), t), {}, DataError, "Sentinel-1 in 'dB'"),
         (lambda c, t: (c.drop_vars(["s1", "s2"]), t), {}, DataError, r"with 's1' and/or 's2'"),
         (lambda c, t: (c.isel(s1_time=0), t), {}, DataError, r"one date of each sensor.*1 of s1"),
+        (lambda c, t: (c.isel(s1_time=0, s2_time=0), t), {"event": "2023-04-10"}, DataError,
+         r"images with a time dim.*event='2023-04-10'.*leave `event` out"),
         (lambda c, t: (c.isel(y=slice(8)), t.isel(y=slice(8))), {}, DataError, "16 pixels a side"),
         (lambda c, t: (c, t.expand_dims(location=2)), {}, DataError, r"labels with the dims \('y"),
     ],
