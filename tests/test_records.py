@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
 import pytest
 
 import xcontrast as xc
@@ -19,6 +23,42 @@ def test_legends_that_cannot_be(change: dict) -> None:
     good = {"title": "t", "codes": (0, 1), "names": ("a", "b"), "colors": ("#000", "#fff")}
     with pytest.raises(DataError, match=r"two or more different codes.*255 is kept"):
         xc.Legend(**(good | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"codes": (0.0, 1.0)}, r"whole numbers.*received codes \(0\.0, 1\.0\)"),
+        ({"codes": (0.5, 1.5)}, r"whole numbers.*received codes \(0\.5"),
+        ({"codes": (False, True)}, r"whole numbers.*received codes \(False, True\)"),
+        ({"codes": ("0", "1")}, r"whole numbers.*received codes \('0', '1'\)"),
+        ({"names": ("a", "a")}, r"names that differ.*received names \('a', 'a'\)"),
+        ({"colors": ("rgb(0, 0, 0)", "#fff")}, r"colours without blanks.*rgb\(0.*#rrggbb"),
+        ({"colors": ("", "#fff")}, r"colours without blanks"),
+    ],
+)
+def test_legends_that_could_not_be_told_or_kept(change: dict, message: str) -> None:
+    good = {"title": "t", "codes": (0, 1), "names": ("a", "b"), "colors": ("#000", "#fff")}
+    with pytest.raises(DataError, match=message):
+        xc.Legend(**(good | change))
+
+
+def test_a_legend_is_the_same_however_its_fields_come() -> None:
+    plain = xc.Legend(title="t", codes=(0, 1), names=("a", "b"), colors=("#000", "#fff"))
+    lists = xc.Legend(title="t", codes=[0, 1], names=["a", "b"], colors=["#000", "#fff"])
+    found = np.array([1, 0, 1], "uint8")
+    arrays = xc.Legend(
+        title=np.str_("t"),
+        codes=np.unique(found),
+        names=np.array(["a", "b"]),
+        colors=np.array(["#000", "#fff"], object),
+    )
+    for other in (lists, arrays, replace(plain, codes=tuple(np.unique(found)))):
+        assert other == plain
+        assert hash(other) == hash(plain)
+        # Digests are made of it.
+        assert repr(other) == repr(plain)
+        assert json.loads(json.dumps(asdict(other))) == json.loads(json.dumps(asdict(plain)))
 
 
 def test_flags_are_plain_and_follow_cf() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,14 @@ NO_LABEL = 255
 class Legend:
     """Codes of a map with their names and colours.
 
+    Sequences of any kind are kept as tuples, and codes as plain ints: legends of the same
+    content are equal, before they were saved and after.
+
     Raises
     ------
     DataError
-        If the three do not have one length, a code repeats or is not in 0..254.
+        If the three do not have one length, a code or a name repeats, a code is no whole number
+        in 0..254, or a colour has blanks.
 
     Examples
     --------
@@ -44,16 +48,29 @@ class Legend:
     """One colour a code, ``#rrggbb`` (or ``#rgb``)."""
 
     def __post_init__(self) -> None:
-        lengths = {len(self.codes), len(self.names), len(self.colors)}
-        good = len(lengths) == 1 and len(set(self.codes)) == len(self.codes) >= 2
-        if not good or not all(0 <= code < NO_LABEL for code in self.codes):
+        codes, names, colors = tuple(self.codes), _plain(self.names), _plain(self.colors)
+        good = len(codes) == len(names) == len(colors) and len(set(codes)) == len(codes) >= 2
+        if not good or not all(_is_whole(code) and 0 <= code < NO_LABEL for code in codes):
             raise DataError(
                 problem(
-                    expected="two or more different codes in 0..254, a name and a colour each",
-                    received=f"codes {self.codes}, names {self.names}, colors {self.colors}",
+                    expected="two or more different codes, whole numbers in 0..254, with a name "
+                    "and a colour each",
+                    received=f"codes {codes}, names {names}, colors {colors}",
                     do="give the three the same length; 255 is kept for no label",
                 )
             )
+        # Attributes keep the colours in one string, and cards count cells by name.
+        if len(set(names)) < len(names) or any(color.split() != [color] for color in colors):
+            raise DataError(
+                problem(
+                    expected="names that differ, and colours without blanks",
+                    received=f"names {names}, colors {colors}",
+                    do="give each code a name of its own, and write colours as #rrggbb",
+                )
+            )
+        plain = {"codes": tuple(map(int, codes)), "names": names, "colors": colors}
+        for field, value in {"title": str(self.title), **plain}.items():
+            object.__setattr__(self, field, value)
 
     @classmethod
     def from_attrs(cls, attrs: Mapping[str, Any]) -> Legend:
@@ -113,6 +130,14 @@ class Legend:
             "flag_colors": " ".join(self.colors),
             "nodata": NO_LABEL,
         }
+
+
+def _plain(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(str(text) for text in texts)
+
+
+def _is_whole(code: object) -> bool:
+    return isinstance(code, int | np.integer) and not isinstance(code, bool)
 
 
 FLOOD = Legend(

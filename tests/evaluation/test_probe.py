@@ -286,6 +286,25 @@ def test_a_network_is_trained_from_scratch_beside(untrained: xc.Model) -> None:
     assert float(wet.sel(variant="unet")) > float(wet.sel(variant="pixels"))
 
 
+def test_a_network_from_scratch_sees_both_sides_of_an_event(untrained: xc.Model) -> None:
+    s1 = planted_cube(64, n_times=4).s1
+    truth = (s1.isel(s1_time=3, s1_band=0, drop=True) < -12).astype("uint8")
+    sides = [s1.isel(s1_time=own) for own in (slice(2), slice(2, 4))]
+    means = [own.mean("s1_time", keep_attrs=True) for own in sides]
+    two = xr.concat(means, "s1_time").assign_coords(s1_time=s1.s1_time[[0, 3]])
+    options = xc.ProbeOptions(
+        baselines=("unet",), unet_steps=3, block=16, buffer=0, stride=8, **QUICK
+    )
+    told = {"legend": xc.FLOOD, "model": untrained, "n_folds": 2, "options": options}
+    with pytest.warns(UserWarning, match="val_fraction"):
+        found, expected = (
+            xc.probe(cube, truth, event=event, **told).confusion.sel(variant="unet")
+            for cube, event in ((s1, "2023-04-20"), (two, None))
+        )
+    np.testing.assert_allclose(found, expected, atol=5)
+    assert found.sum() == 64 * 64
+
+
 def test_both_sensors_are_judged_together_and_lazily_read_once(untrained: xc.Model) -> None:
     cube = planted_cube(64)
     truth = (cube.s1.isel(s1_time=0, s1_band=0) > -12).astype("uint8").drop_vars("s1_time")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -104,6 +106,24 @@ def test_neighbours_equal_scikit_learn() -> None:
         15, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1)
     ).fit(bank, y)
     np.testing.assert_allclose(ours.probability(new), theirs.predict_proba(query), atol=1e-4)
+
+
+def test_neighbours_of_a_large_bank_take_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_000, 32)).astype("float32")
+    y = np.arange(20_000) % 4
+    head = NeighbourClassifier.fit(x, y, y, n_categories=4)
+    query = rng.normal(size=(3_000, 32)).astype("float32")
+    tracemalloc.start()
+    found = head.probability(query)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    # Cells are named one by one, however many are looked at.
+    ends = (0, 1, 7, 190, 3_000)
+    parts = [head.probability(query[a:b]) for a, b in pairwise(ends)]
+    np.testing.assert_allclose(np.concatenate(parts), found, atol=1e-5)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("k", [2, 4])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,21 @@ def test_both_sensors_are_joined() -> None:
         one.contrast.predict(head)
 
 
+@pytest.mark.parametrize(
+    "change", [{"model_digest": "e"}, {"space": "joint"}, {"composite": "before, after"}]
+)
+def test_sensors_are_of_one_model_and_space(change: dict) -> None:
+    one, truth = embedding(seed=0)
+    two = embedding(seed=1)[0].assign_attrs(sensor="s2")
+    head = xr.Dataset({"s1": one, "s2": two}).contrast.fit(truth, legend=LAND)
+    mixed = xr.Dataset({"s1": one, "s2": two.assign_attrs(change)})
+    message = rf"sensors of one {next(iter(change))}.*embed them with the same model"
+    with pytest.raises(DataError, match=message):
+        mixed.contrast.fit(truth, legend=LAND)
+    with pytest.raises(DataError, match=message):
+        mixed.contrast.predict(head)
+
+
 def test_only_the_joint_space_is_shared_by_sensors() -> None:
     emb, truth = embedding()
     head = emb.contrast.fit(truth, legend=LAND)
@@ -151,6 +166,15 @@ def test_heads_survive_the_disk(kind: str, tmp_path: Path) -> None:
         xc.load_head(tmp_path / "head")
     with pytest.raises(ModelError, match="format 'xcontrast-head'"):
         xc.load_head(tmp_path)
+
+
+def test_a_legend_of_codes_found_in_labels_survives_the_disk(tmp_path: Path) -> None:
+    emb, truth = embedding()
+    found = replace(LAND, codes=np.unique(truth), names=list(LAND.names))
+    head = emb.contrast.fit(truth, legend=found)
+    again = head.save(tmp_path / "head")
+    assert again.legend == head.legend == LAND
+    assert again.digest == head.digest
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,22 @@ from pathlib import Path
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import torch
+import xarray as xr
 from layouts import CITIES, write_dynamic_world, write_oscd, write_sen1floods11, write_tif
 from rasterio.errors import NotGeoreferencedWarning
+from scenes import planted_cube
 
 import xcontrast as xc
-from xcontrast.errors import DataError, SourceError
+from xcontrast.errors import DataError, SourceError, TrainingError
 from xcontrast.model import SensorCard
 from xcontrast.protocols import dynamic_world, segmenting, sen1floods11
 from xcontrast.protocols.dynamic_world import open_dynamic_world, run_dynamic_world
 from xcontrast.protocols.encoders import make_random
+from xcontrast.protocols.metrics import overall_accuracy
 from xcontrast.protocols.options import ReproduceOptions
 from xcontrast.protocols.oscd import CHANGE, INPUT, QUANTILES, open_oscd, run_oscd
 from xcontrast.protocols.segmenting import Share
@@ -245,6 +249,50 @@ def test_dynamic_world_is_run(tiles: Path, few: None) -> None:
     found = run_dynamic_world(dataset, radar_model(), options=QUICK)
     assert list(found["task"]) == ["s1, 10 %", "s1, 100 %"]
     assert set(found["task"]) <= set(published("dynamic-world")["task"])
+    assert found["mean"].between(0, 100).all()
+
+
+WATERS = xc.Legend(
+    title="waters", codes=(0, 1, 2), names=("dry", "water", "rare"), colors=("#000",) * 3
+)
+
+
+def small_floods() -> xr.Dataset:
+    """Give twelve small tiles with dark water; a rare category lies in two of them."""
+    cube = planted_cube(32, n_times=12, georeferenced=False)
+    tiles = cube.s1.rename(s1_time="location").assign_coords(location=np.arange(12))
+    label = (tiles.isel(s1_band=0, drop=True) < -12).astype("uint8")
+    label[[0, 7], :4, :4] = 2
+    split = np.array(["train"] * 6 + ["valid"] * 3 + ["test"] * 3, object)
+    dataset = xr.Dataset({"s1": tiles, "label": label})
+    return dataset.assign_coords(split=("location", split))
+
+
+def follow(shares: tuple[Share, ...]) -> pd.DataFrame:
+    return segmenting.follow_shares(
+        small_floods(), radar_model(), sensor="s1", legend=WATERS, shares=shares, n_steps=3,
+        metric=lambda label, truth: overall_accuracy(label, truth, legend=WATERS),
+        options=ReproduceOptions(max_steps=3, batch_size=2, device="cpu"),
+    )  # fmt: skip
+
+
+def test_a_rate_that_diverges_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = (Share("100 %", 1.0, 1),)
+    monkeypatch.setattr(segmenting, "RATES", (1e-2,))
+    expected = follow(whole)
+    monkeypatch.setattr(segmenting, "RATES", (1e30, 1e-2))
+    pd.testing.assert_frame_equal(follow(whole), expected)
+    monkeypatch.setattr(segmenting, "RATES", (1e30, 1e29))
+    with pytest.raises(TrainingError, match=r"a score of one rate at least.*1e\+30, 1e\+29"):
+        follow(whole)
+
+
+def test_a_share_may_lack_a_category_of_the_validation_tiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(segmenting, "RATES", (1e-2,))
+    found = follow((Share("33 %", 1 / 3, 3),))
+    assert list(found["n"]) == [3]
     assert found["mean"].between(0, 100).all()
 
 

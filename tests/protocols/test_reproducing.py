@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import xcontrast as xc
 from xcontrast.cli import app
 from xcontrast.errors import DataError, ModelError, SourceError
 from xcontrast.protocols.options import ReproduceOptions
-from xcontrast.protocols.reproducing import reproduce
+from xcontrast.protocols.reproducing import PROTOCOLS, reproduce
 from xcontrast.protocols.tables import published
 
 
@@ -45,6 +46,7 @@ def test_our_row_is_printed_beside_the_published_ones(eurosat: Path) -> None:
     # Within its task, below what is published.
     assert lines.index("linear") < lines.index(ours[0]) < lines.index("kNN-5")
     assert "- training ended after 2 steps: not to be compared" in lines
+    assert "- batches hold 2 images, however many the paper's do" in lines
     assert "- the test split is scored, not the validation split" in lines
 
 
@@ -83,6 +85,28 @@ def test_what_does_not_fit_is_told(eurosat: Path, seer: xc.Model, tmp_path: Path
         reproduce("sen1floods11", eurosat, seer)
     done = _call("eurosat", f"--data={eurosat}", f"--model={tmp_path / 'none'}")
     assert isinstance(done.exception, ModelError)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_what_was_changed_of_a_training_is_told(
+    name: str, eurosat: Path, seer: xc.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = replace(
+        PROTOCOLS[name],
+        open=lambda *_: None,
+        run=lambda *_, **__: published(name),
+        inputs={"s2": None},
+    )
+    monkeypatch.setitem(PROTOCOLS, name, quiet)
+    told = {"batches hold 8 images, however many the paper's do"}
+    plain = reproduce(name, eurosat, seer).departures
+    assert plain
+    changed = reproduce(name, eurosat, seer, options=ReproduceOptions(batch_size=8)).departures
+    assert set(changed) - set(plain) == told
+    assert changed[1:] == plain
+    both = reproduce(name, eurosat, seer, options=ReproduceOptions(batch_size=8, max_steps=3))
+    assert both.departures[0] == "training ended after 3 steps: not to be compared"
+    assert both.departures[1:] == changed
 
 
 @pytest.mark.parametrize("name", ["sen1floods11", "dynamic-world", "oscd"])

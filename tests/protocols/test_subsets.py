@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xcontrast.errors import DataError
+from xcontrast.errors import DataError, TrainingError
 from xcontrast.protocols.segmenting import RATES, Share, run_shares, sweep
 from xcontrast.protocols.subsets import draw_disjoint, draw_share, hold_out
 
@@ -57,7 +57,8 @@ def test_the_rate_that_validates_best_is_taken_over() -> None:
 
     assert sweep(RATES, validate) == 0.001
     assert tried == [0.1, 0.01, 0.001, 0.0001]
-    assert sweep(RATES, lambda _: float("nan")) == 0.1
+    with pytest.raises(TrainingError, match=r"a score of one rate at least.*0\.1, 0\.01, .*NaN"):
+        sweep(RATES, lambda _: float("nan"))
 
 
 def test_shares_run_on_their_subsets_and_the_whole_three_times() -> None:

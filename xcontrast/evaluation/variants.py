@@ -97,7 +97,7 @@ class UnetVariant:
                 trained="all", encoder_rate=1.0, seed=self.seed, progress=False
             ),
         )
-        return predict(choose(self.cube, where), segmenter)
+        return predict(choose(self.cube, where), segmenter, event=self.event)
 
 
 def choose(obj: Any, where: Where) -> Any:

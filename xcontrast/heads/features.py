@@ -32,7 +32,8 @@ def join_features(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, d
     Raises
     ------
     DataError
-        If the dims are not an embedding's, or both sensors have times of their own.
+        If the dims are not an embedding's, the sensors are not of one model, space and composite,
+        or both have times of their own.
     """
     arrays = (
         [embedding]
@@ -47,7 +48,7 @@ def join_features(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, d
                 do="call cube.contrast.embed(model) first",
             )
         )
-    facts: dict[str, Any] = {key: arrays[0].attrs.get(key, "") for key in IDENTITY}
+    facts = _identify(arrays)
     facts["sensors"] = [str(a.attrs.get("sensor", "")) for a in arrays]
     if len(arrays) == 1:
         joined = arrays[0]
@@ -66,6 +67,22 @@ def join_features(embedding: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, d
         joined = xr.concat(bare, "feature", coords="minimal", compat="override", join="exact")
     space = [d for d in ("y", "x") if d in joined.dims]
     return joined.transpose(..., "feature", *space), facts
+
+
+def _identify(arrays: Sequence[xr.DataArray]) -> dict[str, Any]:
+    """Give `IDENTITY`, on which all sensors must agree: a card names one model, and one space."""
+    facts = {key: [a.attrs.get(key, "") for a in arrays] for key in IDENTITY}
+    for key, values in facts.items():
+        if any(value != values[0] for value in values):
+            raise DataError(
+                problem(
+                    expected=f"sensors of one {key}",
+                    received=" and ".join(map(repr, values)),
+                    do="embed them with the same model and space, and take xc.before_after of all "
+                    "or of none; or give one sensor",
+                )
+            )
+    return {key: values[0] for key, values in facts.items()}
 
 
 def _is_embedding(array: xr.DataArray) -> bool:

@@ -206,10 +206,18 @@ def reproduce(
         protocol.inputs, encoder=protocol.encoder, stem=protocol.stem, seed=options.seed
     )
     ours = protocol.run(dataset, judged, options=options)
-    departures = protocol.depart(options)
-    if options.max_steps is not None:
-        departures.insert(0, f"training ended after {options.max_steps} steps: not to be compared")
+    departures = [*_tell_changes(options), *protocol.depart(options)]
     return Reproduction(name, ours, rows, tuple(departures))
+
+
+def _tell_changes(options: ReproduceOptions) -> list[str]:
+    """Say what was changed of every training, whatever the protocol."""
+    told = []
+    if options.max_steps is not None:
+        told.append(f"training ended after {options.max_steps} steps: not to be compared")
+    if options.batch_size is not None:
+        told.append(f"batches hold {options.batch_size} images, however many the paper's do")
+    return told
 
 
 def _check_sensor(name: Name, model: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from xcontrast.errors import TrainingError, problem
 from xcontrast.heads.maps import predict
 from xcontrast.heads.segmenting.finetune import finetune
 from xcontrast.heads.segmenting.options import FinetuneOptions
@@ -54,13 +56,28 @@ def sweep(rates: Sequence[float], validate: Callable[[float], float]) -> float:
     -------
     float
 
+    Raises
+    ------
+    TrainingError
+        If every score is NaN.
+
     Examples
     --------
     >>> sweep((0.1, 0.01, 0.001), {0.1: float("nan"), 0.01: 60.0, 0.001: 50.0}.get)
     0.01
     """
     scores = np.array([validate(rate) for rate in rates], float)
-    return rates[int(np.nan_to_num(scores, nan=-np.inf).argmax())]
+    if np.isnan(scores).all():
+        tried = ", ".join(map(str, rates))
+        raise TrainingError(
+            problem(
+                expected="a score of one rate at least",
+                received=f"the rates {tried}, which all diverged or scored NaN",
+                do="look for extreme values in the images, and in the validation labels for what "
+                "is scored",
+            )
+        )
+    return rates[int(np.nanargmax(scores))]
 
 
 def run_shares(
@@ -132,6 +149,11 @@ def follow_shares(
     DataFrame
         A row a share, as of :func:`xcontrast.protocols.tables.published`.
 
+    Raises
+    ------
+    TrainingError
+        If the training of every rate diverges, or that of a share does.
+
     References
     ----------
     Jain, Wilson and Gulshan (2022), section 4: SGD, poly rate, batch of 64, crops of 321 px, rates
@@ -149,7 +171,14 @@ def follow_shares(
         return metric(label, held["label"])
 
     every = np.arange(train.sizes["location"])
-    best = sweep(RATES, lambda rate: score(every, valid, rate, options.seed))
+
+    def validate(rate: float) -> float:
+        try:
+            return score(every, valid, rate, options.seed)
+        except TrainingError:
+            return math.nan
+
+    best = sweep(RATES, validate)
     found = run_shares(
         len(every), shares, lambda rows, seed: score(rows, test, best, seed), seed=options.seed
     )

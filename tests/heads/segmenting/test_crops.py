@@ -173,6 +173,25 @@ def test_groups_are_held_out_whole_by_draw_or_by_name() -> None:
         split_labels(numbers, like, crop=16, options=xc.FinetuneOptions(groups="event"))
 
 
+def test_groups_named_are_held_out_whatever_they_alone_show() -> None:
+    numbers = np.random.default_rng(0).integers(2, size=(6, 20, 20)).astype("uint8")
+    numbers[4, :5] = 2
+    like = stack(numbers.shape).isel(layer=0)
+    like = like.assign_coords(split=("location", np.array(list("ttttvv"), object)))
+    options = xc.FinetuneOptions(groups="split", held_groups=("v",))
+    split = split_labels(numbers, like, crop=16, options=options)
+    np.testing.assert_array_equal(split.held[4:], numbers[4:])
+    np.testing.assert_array_equal(split.train[:4], numbers[:4])
+    assert (split.held[:4] == 255).all()
+    assert (split.train[4:] == 255).all()
+    # Drawn ones leave every category.
+    drawn = xc.FinetuneOptions(groups="split", val_fraction=0.5)
+    assert (split_labels(numbers, like, crop=16, options=drawn).held[4:] == 255).all()
+    both = xc.FinetuneOptions(groups="split", held_groups=("t", "v"))
+    with pytest.raises(DataError, match=r"labels in them, and others elsewhere.*'t', 'v'"):
+        split_labels(numbers, like, crop=16, options=both)
+
+
 def test_both_parts_show_every_category_where_that_can_be() -> None:
     numbers = np.zeros((8, 20, 20), "uint8")
     numbers[[2, 5], :10] = 1

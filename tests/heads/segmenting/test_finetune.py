@@ -342,6 +342,8 @@ def test_events_average_what_is_before_and_after(
         (lambda c, t: (c.s1.assign_attrs(units="1"), t), {}, DataError, "Sentinel-1 in 'dB'"),
         (lambda c, t: (c.drop_vars(["s1", "s2"]), t), {}, DataError, r"with 's1' and/or 's2'"),
         (lambda c, t: (c.isel(s1_time=0), t), {}, DataError, r"one date of each sensor.*1 of s1"),
+        (lambda c, t: (c.isel(s1_time=0, s2_time=0), t), {"event": "2023-04-10"}, DataError,
+         r"images with a time dim.*event='2023-04-10'.*leave `event` out"),
         (lambda c, t: (c.isel(y=slice(8)), t.isel(y=slice(8))), {}, DataError, "16 pixels a side"),
         (lambda c, t: (c, t.expand_dims(location=2)), {}, DataError, r"labels with the dims \('y"),
     ],
@@ -363,6 +365,63 @@ def test_nothing_seen_is_nothing_to_learn(
         blind[name].values[:] = np.nan
     with pytest.raises(DataError, match=r"two categories on pixels that a sensor sees.*none"):
         finetune((blind, truth), tiny, quick)
+
+
+def blind_tiles(scene: tuple, blind: list[int]) -> tuple:
+    """Give six tiles without a grid, and their labels; some are labelled, but never seen."""
+    cube, truth = scene
+    s1 = cube.s1.isel(s1_time=1).drop_vars(["y", "x", "spatial_ref", "s1_time"])
+    corners = [(row, col) for row in (0, 40) for col in (0, 40, 80)]
+    cuts = [{"y": slice(row, row + 40), "x": slice(col, col + 40)} for row, col in corners]
+    tiles = xr.concat([s1.isel(cut) for cut in cuts], "location").copy(deep=True)
+    tiles.values[blind] = np.nan
+    plain = truth.drop_vars(["y", "x", "spatial_ref"])
+    return tiles, xr.concat([plain.isel(cut) for cut in cuts], "location")
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_what_is_held_out_is_ground_that_is_seen(
+    place: int, scene: tuple, tiny: xc.Model, quick: xc.FinetuneOptions
+) -> None:
+    segmenter = finetune(blind_tiles(scene, [place]), tiny, quick, max_steps=1)
+    assert segmenter.facts["held_out"] in ("1 of 5 places", "1 of 6 places")
+    assert np.isfinite(segmenter.facts["val_iou"])
+
+
+def test_too_little_seen_to_hold_some_out_is_told_and_all_of_it_is_trained_on(
+    scene: tuple, tiny: xc.Model, quick: xc.FinetuneOptions
+) -> None:
+    tiles, truth = blind_tiles(scene, [1, 2, 3, 4, 5])
+    with pytest.warns(UserWarning, match="too little is labelled to hold some out"):
+        segmenter = finetune((tiles, truth), tiny, quick, max_steps=1)
+    assert segmenter.facts["held_out"].startswith("nothing: too few labels")
+    assert "val_iou" not in segmenter.facts
+    counts = {n: int((truth[0] == k).sum()) for k, n in enumerate(("dry", "flood"))}
+    assert segmenter.facts["n_pixels"] == counts
+
+
+def test_groups_named_that_no_sensor_sees_cannot_be_held_out(
+    scene: tuple, tiny: xc.Model, quick: xc.FinetuneOptions
+) -> None:
+    tiles, truth = blind_tiles(scene, [4, 5])
+    tiles = tiles.assign_coords(scene=("location", list("aabbcc")))
+    named = replace(quick, groups="scene", held_groups=("c",))
+    with pytest.raises(DataError, match=r"groups of 'scene' that can be held out.*\('c',\)"):
+        finetune((tiles, truth), tiny, named)
+
+
+def test_nothing_is_called_held_out_that_was_never_scored(
+    scene: tuple, tiny: xc.Model, quick: xc.FinetuneOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xcontrast.heads.segmenting.steps import Stepper
+
+    def stop(_self: Stepper, _plots: list, _number: int) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stepper, "step", stop)
+    segmenter = finetune(scene, tiny, quick)
+    assert "val_iou" not in segmenter.facts
+    assert segmenter.facts["held_out"].startswith("nothing that was scored; a strip of")
 
 
 def test_a_model_must_know_the_sensor(

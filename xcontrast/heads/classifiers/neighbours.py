@@ -16,6 +16,8 @@ BANK = 5_000
 """Cells of a category that are kept, at most."""
 K = 15
 """Neighbours that vote."""
+STEP_BYTES = 32 * 2**20
+"""That similarities and their order take in a step: several tasks of a map run at a time."""
 TEMPERATURE = 0.1
 """Of the votes: near neighbours weigh more, as in the kNN protocols of contrastive work."""
 
@@ -72,8 +74,10 @@ class NeighbourClassifier:
         """Give ``(N, K)`` probabilities of ``(N, F)`` features."""
         k = int(self.k[0])
         result = np.empty((len(x), self.n_categories), np.float32)
-        for first in range(0, len(x), 4096):
-            part = to_unit((x[first : first + 4096] - self.mean) / self.std)
+        # A similarity, its negative and an index of eight bytes, of each cell in the bank.
+        step = min(4096, max(1, STEP_BYTES // (16 * len(self.bank))))
+        for first in range(0, len(x), step):
+            part = to_unit((x[first : first + step] - self.mean) / self.std)
             similarity = part @ self.bank.T  # (n, M)
             nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
             member = self.member[nearest]
@@ -81,5 +85,5 @@ class NeighbourClassifier:
             votes = np.zeros((len(part), self.n_categories), np.float32)
             rows = np.repeat(np.arange(len(part)), k)
             np.add.at(votes, (rows, member.ravel()), vote.ravel())
-            result[first : first + 4096] = votes / votes.sum(1, keepdims=True)
+            result[first : first + step] = votes / votes.sum(1, keepdims=True)
         return result

@@ -260,10 +260,13 @@ def _describe(options: FinetuneOptions) -> dict[str, Any]:
 
 def _describe_run(ground: Ground, run: Run) -> dict[str, Any]:
     kept = ("steps", "best_step", "seconds", "device", "precision", "interrupted")
+    how = ground.how
+    if ground.held and not run.scores:
+        how = f"nothing that was scored; {how} not trained on"
     return {
         "crop": ground.crop,
         "n_pixels": ground.counts,
-        "held_out": ground.how,
+        "held_out": how,
         **{name: getattr(run, name) for name in kept},
         **run.scores,
     }

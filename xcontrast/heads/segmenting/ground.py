@@ -15,7 +15,7 @@ from xcontrast.errors import DataError, ModelError, problem
 from xcontrast.heads.labels import match_labels
 from xcontrast.heads.segmenting.crops import Plot, lay_plots, read_plots
 from xcontrast.heads.segmenting.options import FinetuneOptions
-from xcontrast.heads.segmenting.splits import split_labels
+from xcontrast.heads.segmenting.splits import Numbers, split_labels
 from xcontrast.heads.segmenting.stacking import arrays_of, stack_layers
 from xcontrast.legends import NO_LABEL, Legend
 from xcontrast.model import Model, SensorCard
@@ -73,15 +73,30 @@ def read_ground(
     crop = _choose_crop(layers, model.card.out_stride, options)
     codes = match_labels(labels, layers, legend=legend, column=column)
     numbers = _number(codes, layers, legend)
-    split = split_labels(numbers, layers.isel(layer=0), crop=crop, options=options)
-    train = lay_plots(split.train, crop)
-    held = [] if split.held is None else lay_plots(split.held, crop)
-    # In one go: the two may lie in one block of a lazy cube.
     sizes = [n_dates * len(card.bands) for card in sensors.values()]
-    read = read_plots([*train, *held], layers, sizes)
-    mine = {id(plot) for plot in train}
-    train, held = ([p for p in read if (id(p) in mine) == own] for own in (True, False))
-    return Ground(train, held, split.how, _count(train, legend), crop, n_dates, sensors)
+    train, held, how = _read_parts(numbers, layers, sizes, crop, options)
+    return Ground(train, held, how, _count(train, legend), crop, n_dates, sensors)
+
+
+def _read_parts(
+    numbers: Numbers, layers: xr.DataArray, sizes: list[int], crop: int, options: FinetuneOptions
+) -> tuple[list[Plot], list[Plot], str]:
+    """Give the ground to train on, that held out, and in words how it was chosen."""
+    while True:
+        split = split_labels(numbers, layers.isel(layer=0), crop=crop, options=options)
+        train = lay_plots(split.train, crop)
+        held = [] if split.held is None else lay_plots(split.held, crop)
+        # In one go: the two may lie in one block of a lazy cube.
+        read = read_plots([*train, *held], layers, sizes)
+        mine = {id(plot) for plot in train}
+        train, held = ([p for p in read if (id(p) in mine) == own] for own in (True, False))
+        if split.held is None or (train and held):
+            return train, held, split.how
+        # Only reading tells what a sensor sees. Where that is nothing of a part, its labels are
+        # none, and what is held out is chosen of the others.
+        for labels, plots in ((split.train, train), (split.held, held)):
+            if not plots:
+                numbers = np.where(labels == NO_LABEL, numbers, np.uint8(NO_LABEL))
 
 
 def _shared_sensors(arrays: dict[str, xr.DataArray], model: Model) -> dict[str, SensorCard]:

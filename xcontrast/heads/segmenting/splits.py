@@ -57,7 +57,7 @@ def split_labels(
     Split
         Whole groups or, of four labelled places or more, whole places; or else a strip at one
         side. With none held out where that would leave no label of a category, or fewer than half
-        of all labels, to train on.
+        of all labels, to train on; but groups that are named are, whatever they alone show.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def split_labels(
     best = None
     for trains, held, how in candidates:
         split = Split(_only(numbers, trains), _only(numbers, held), how)
-        score = _judge(numbers, split)
+        score = _judge(numbers, split, named=bool(options.held_groups))
         if score and (best is None or score > best[0]):
             best = (score, split)
         if score == 2:
@@ -86,7 +86,7 @@ def split_labels(
         raise DataError(
             problem(
                 expected=f"groups of {options.groups!r} that can be held out: labels in them, and "
-                "all categories elsewhere",
+                f"{'others' if options.held_groups else 'all categories'} elsewhere",
                 received=f"held_groups={options.held_groups!r}",
                 do="choose other groups, or val_fraction=0 without groups to hold none out",
             )
@@ -94,13 +94,17 @@ def split_labels(
     return Split(numbers, None, TOO_FEW)
 
 
-def _judge(numbers: Numbers, split: Split) -> int:
-    """Say how good a split is: 2 if both parts show every category, 1 if training does."""
+def _judge(numbers: Numbers, split: Split, *, named: bool) -> int:
+    """Say how good a split is: 2 if both parts show every category, 1 if training does.
+
+    Where groups are `named`, who named them has chosen what is left to train on.
+    """
     every, trained, held = (
         set() if part is None else set(np.flatnonzero(np.bincount(part.ravel())[:NO_LABEL]))
         for part in (numbers, split.train, split.held)
     )
-    return 0 if trained != every or not held else 2 if held == every else 1
+    lacking = not trained if named else trained != every
+    return 0 if lacking or not held else 2 if held == every else 1
 
 
 def _only(numbers: Numbers, mask: Mask) -> Numbers:

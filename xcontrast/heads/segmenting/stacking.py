@@ -75,7 +75,7 @@ def stack_layers(
     ------
     DataError
         If bands, units or dims do not fit, a sensor has more than two times and there is no
-        event, or the sensors do not have as many dates.
+        event, or an event and no times, or the sensors do not have as many dates.
     """
     known = {sensor.name: sensor for sensor in SENSORS}
     dates = {
@@ -107,6 +107,14 @@ def _dates(
 ) -> list[xr.DataArray]:
     """Give one image, or two: before and after; without time dims and what describes them."""
     time = next((dim for dim in TIMES if dim in array.dims), None)
+    if time is None and event is not None:
+        raise DataError(
+            problem(
+                expected=f"images with a time dim, {' or '.join(TIMES)}, to set the event against",
+                received=f"event={str(event)!r} and the dims {array.dims}",
+                do="leave `event` out, or give the cube with its times",
+            )
+        )
     if time is None:
         images = [array]
     elif array.sizes[time] == 1 and event is None:
