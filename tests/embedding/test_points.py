@@ -112,6 +112,19 @@ def test_windows_hold_every_cell_once_and_are_few_pixels(data: st.DataObject) ->
     assert total <= alone
 
 
+def test_points_are_labelled_as_they_were_embedded(untrained: xc.Model) -> None:
+    cube = planted_cube(64)[["s1"]].isel(s1_time=[0])
+    points = points_in(cube, 12)
+    points["kind"] = np.where(np.arange(12) % 2, "flood", "dry")
+    few = cube.contrast.embed(untrained, at=points, stride=1).s1.isel(s1_time=0, drop=True)
+    assert xc.fit(few, points, legend=xc.FLOOD, column="kind").facts["n_cells"] == {
+        "dry": 6,
+        "flood": 6,
+    }
+    with pytest.raises(DataError, match=r"points that were embedded, in their order.*elsewhere"):
+        xc.fit(few, points[::-1], legend=xc.FLOOD, column="kind")
+
+
 def test_a_head_is_fitted_at_points_as_on_the_whole(untrained: xc.Model) -> None:
     cube = planted_cube(200)
     points = points_in(cube, 40)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.grids import order_alike
 from xcontrast.heads.decision import weigh_categories
 from xcontrast.heads.flags import as_map
 from xcontrast.legends import Legend
@@ -198,7 +199,7 @@ def fit_pixels(
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    codes = labels.transpose(..., "y", "x")
+    codes = order_alike(labels, layers, what="labels").transpose(..., "y", "x")
     known = np.flatnonzero(np.isin(codes.values, legend.codes))
     chosen = np.random.default_rng(seed).permutation(known)[:N_MAX]
     where = np.unravel_index(chosen, codes.shape)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
 from xcontrast.grids import find_factors, geobox_of, order_alike
+from xcontrast.heads.geometries import draw_shapes, read_rows
 from xcontrast.legends import NO_LABEL, Legend
 
 __all__ = ["match_labels"]
@@ -69,7 +68,7 @@ def match_labels(
     elif isinstance(labels, xr.DataArray):
         matched = _match_array(labels, like, legend)
     elif hasattr(labels, "__geo_interface__"):
-        matched = _match_shapes(labels, like, legend, column)
+        matched = draw_shapes(labels, like, legend, column)
     else:
         raise DataError(
             problem(
@@ -99,8 +98,7 @@ def _match_listed(
     if isinstance(labels, xr.DataArray):
         codes = _check_codes(order_alike(labels, like, what="labels"), legend)
     elif column is not None and column in getattr(labels, "columns", ()):
-        own = np.array(_codes_of(labels[column], legend, column), np.uint8)
-        codes = xr.DataArray(own, dims=dims[-1:])
+        codes = xr.DataArray(read_rows(labels, like, legend, column), dims=dims[-1:])
     else:
         codes = xr.DataArray(np.empty(0, np.uint8), dims="none")
     if codes.dims != dims or codes.shape != shape:
@@ -235,72 +233,3 @@ def _majority(codes: npt.NDArray[np.uint8], factor: int, legend: Legend) -> npt.
         winner[better] = code
         best = np.maximum(best, count)
     return winner
-
-
-def _match_shapes(
-    labels: Any, like: xr.DataArray | xr.Dataset, legend: Legend, column: str | None
-) -> xr.DataArray:
-    from rasterio.features import rasterize
-
-    geobox = geobox_of(like)
-    if geobox is None:
-        raise DataError(
-            problem(
-                expected="an embedding with a CRS, to draw geometries on",
-                received="one without",
-                do="georeference the cube (rio.write_crs), or give labels as a DataArray",
-            )
-        )
-    frame = _as_frame(labels, column)
-    if frame.crs is not None:
-        frame = frame.to_crs(geobox.crs.to_wkt())
-    good = ~(frame.geometry.is_empty | frame.geometry.isna())
-    frame = frame[good]
-    codes = _codes_of(frame[column], legend, column) if len(frame) else []
-    values = np.full(geobox.shape, NO_LABEL, np.uint8)
-    if len(frame):
-        shapes = list(zip(frame.geometry, codes, strict=True))
-        values = rasterize(
-            shapes, out_shape=geobox.shape, fill=NO_LABEL, transform=geobox.transform, dtype="uint8"
-        )
-    coords = {name: like.coords[name] for name in ("y", "x", "spatial_ref")}
-    return xr.DataArray(values, coords, ("y", "x"))
-
-
-def _as_frame(labels: Any, column: str | None) -> Any:
-    import geopandas
-
-    if not isinstance(labels, geopandas.GeoDataFrame):
-        interface = labels.__geo_interface__
-        features = interface.get("features") or [{"geometry": interface, "properties": {}}]
-        labels = geopandas.GeoDataFrame.from_features(features, crs=getattr(labels, "crs", None))
-    if column is None or column not in labels.columns:
-        raise DataError(
-            problem(
-                expected="a column with codes or names of the legend",
-                received=f"column={column!r} of {sorted(map(str, labels.columns))}",
-                do="name it, as in column='class'",
-            )
-        )
-    return labels
-
-
-def _codes_of(values: Any, legend: Legend, column: str | None) -> list[int]:
-    by_name: dict[Any, Any] = dict(zip(legend.names, legend.codes, strict=True))
-    given = pd.Series(list(values), dtype=object)
-    missing = given.isna()
-    # A list or dict is no code, and cannot be looked up.
-    codes = [
-        NO_LABEL if gone else by_name.get(value, value) if isinstance(value, Hashable) else value
-        for value, gone in zip(given, missing, strict=True)
-    ]
-    unknown = sorted({str(code) for code in codes if code not in (*legend.codes, NO_LABEL)})
-    if unknown:
-        raise DataError(
-            problem(
-                expected=f"codes {legend.codes} or names {legend.names}",
-                received=f"{', '.join(unknown[:10])} in column {column!r}",
-                do="translate the column, or give the legend that it follows",
-            )
-        )
-    return [int(code) for code in codes]
