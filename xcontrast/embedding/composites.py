@@ -27,8 +27,9 @@ def before_after(embedding: T, *, event: str | pd.Timestamp | None = None) -> T:
     embedding : DataArray or Dataset
         ``(…, s1_time | s2_time | date, …, feature, y, x)`` float32, NaN where invalid.
     event : str or Timestamp, optional
-        Times before it are averaged into one, times at and after it into another, NaN-safe. May
-        be left out when there are exactly two times.
+        All times before it are averaged into one, all times from it on into another, NaN-safe.
+        End the period soon after the event: six weeks of dry fields after a flood of one week
+        hide it. May be left out when there are exactly two times.
 
     Returns
     -------
