@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["tell_demo"]
 
-OWN_AREA = """The same calls on a place of your own; only the first line differs from this page.
+OWN_AREA = """The same steps on a place of your own.
 
     import xcontrast as xc
 
-    cube = xc.open_cube(bbox=(11.0, 44.2, 11.4, 44.5), datetime="2023-01/2023-06")
+    cube = xc.open_cube(
+        bbox=(11.0, 44.2, 11.4, 44.5),
+        datetime="2023-04-01/2023-05-22",
+        options=xc.CubeOptions(relative_orbit=95),
+    )
     model = cube.contrast.pretrain(out="runs/po")
     emb = cube.s1.contrast.embed(model)
     change = xc.before_after(emb, event="2023-05-16")
@@ -41,9 +45,9 @@ OWN_AREA = """The same calls on a place of your own; only the first line differs
     flood = change.contrast.predict(head, like=cube)
     xc.to_cog(flood.label, "flood.tif")
 
-`labels` is a GeoDataFrame of points or polygons, or a DataArray of codes on any grid. Keep to
-passes of one relative orbit, as this page does:
-`cube.s1.sel(s1_time=cube.s1_relative_orbit == 95)`. Hold out an area, and score it with
+`labels` is a GeoDataFrame of points or polygons, or a DataArray of codes on any grid. As on this
+page the passes are of one relative orbit, and end soon after the event, as all from it on are
+averaged. Which orbits there are `cube.contrast` tells. Hold out an area, and score it with
 `xc.score` beside a baseline, before you trust a map."""
 
 

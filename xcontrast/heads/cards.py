@@ -143,7 +143,7 @@ def _show_head(told: Mapping[str, Any], source: str) -> list[str]:
     lines = [
         f'head = xc.load_head("{source}")',
         f'model = xc.load_model("model")  # the one of digest {told["model_digest"]}',
-        open_call({}),
+        open_call({}, dates=2 if told["composite"] else 1),
         f"emb = {cube}.contrast.embed(model{options})",
     ]
     if told["composite"]:
@@ -163,7 +163,7 @@ def _show_segmenter(segmenter: Segmenter, source: str) -> list[str]:
         "import xcontrast as xc",
         "",
         f'segmenter = xc.load_segmenter("{source}")',
-        open_call(card.sensors),
+        open_call(card.sensors, dates=card.n_dates),
         f"result = {cube}.contrast.predict(segmenter{event})  # label, probability, entropy",
         "```",
     ]

@@ -159,15 +159,19 @@ def describe_sensors(sensors: Mapping[str, SensorCard]) -> list[str]:
     return [*rows, "", "Invalid pixels are NaN. Values are scaled by the model itself."]
 
 
-def open_call(sensors: Mapping[str, SensorCard]) -> str:
+def open_call(sensors: Mapping[str, SensorCard], *, dates: int = 1) -> str:
     """Give the line that opens a cube with the bands of a card.
+
+    Two dates are of one orbit, and end soon after the event between them.
 
     Examples
     --------
     >>> open_call({})
-    'cube = xc.open_cube(bbox=(11.0, 44.2, 11.4, 44.5), datetime="2023-04/2023-06")'
+    'cube = xc.open_cube(bbox=(11.0, 44.2, 11.4, 44.5), datetime="2023-04-01/2023-05-22")'
     """
-    told = ["bbox=(11.0, 44.2, 11.4, 44.5)", 'datetime="2023-04/2023-06"']
+    told = ["bbox=(11.0, 44.2, 11.4, 44.5)", 'datetime="2023-04-01/2023-05-22"']
+    if dates > 1:
+        told.append("options=xc.CubeOptions(relative_orbit=95)")
     if len(sensors) == 1:
         told.append(f'sensors=("{next(iter(sensors))}",)')
     if any(not set(own.bands) <= set(DEFAULT_BANDS[name]) for name, own in sensors.items()):
