@@ -85,6 +85,21 @@ def test_a_dataset_gives_a_dataset() -> None:
         (lambda e: e, "2024-01-01", r"both sides of the event.*2023-05-01 to 2023-05-19"),
         (lambda e: e.isel(s1_time=0), None, "an embedding with a time dim"),
         (lambda e: e.drop_vars("s1_time"), "2023-05-03", "dates on 's1_time'"),
+        (
+            lambda e: e.isel(s1_time=[]),
+            "2023-05-03",
+            r"received no s1_time.*np.unique\(cube.s1_relative_orbit\)",
+        ),
+        (
+            lambda e: e.isel(s1_time=[]),
+            None,
+            r"received no s1_time.*np.unique\(cube.s1_relative_orbit\)",
+        ),
+        (
+            lambda e: e.isel(s1_time=[]).drop_vars("s1_orbit_state").rename(s1_time="s2_time"),
+            "2023-05-03",
+            r"received no s2_time.*longer period",
+        ),
     ],
 )
 def test_what_cannot_be_split(change, event: str | None, message: str) -> None:

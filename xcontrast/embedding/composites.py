@@ -130,6 +130,8 @@ def compare_orbits(before: xr.DataArray, after: xr.DataArray) -> None:
 
 def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | None) -> np.ndarray:
     n = embedding.sizes[dim]
+    if n == 0:
+        raise _no_times(dim)
     if event is None:
         if n != 2:
             raise DataError(
@@ -160,6 +162,19 @@ def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | No
             )
         )
     return early
+
+
+def _no_times(dim: str) -> DataError:
+    choose = "select times that there are, or open a longer period"
+    if dim == "s1_time":
+        choose = f"select by an orbit that the cube has: np.unique(cube.{ORBIT}) lists them"
+    return DataError(
+        problem(
+            expected="times on both sides of the event",
+            received=f"no {dim} at all: the selection holds nothing",
+            do=choose,
+        )
+    )
 
 
 def _mean(embedding: xr.DataArray, dim: str, which: np.ndarray) -> xr.DataArray:
