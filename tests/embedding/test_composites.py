@@ -56,11 +56,12 @@ def test_two_times_need_no_event_and_the_earlier_is_before(no_compute: None) -> 
     ("orbits", "warned"),
     [
         ([95, 95, 95, 95], False),
-        ([22, 95, 95, 22], False),  # Both sides of the event hold both.
+        ([22, 95, 95, 22], True),  # Both sides of the event hold both: means of two views.
         ([22, 95, 95, 95], True),
         ([95, 95, 22, 22], True),
         ([-1, 95, 95, 95], False),  # -1: not known.
         ([-1, -1, 95, 95], False),
+        ([-1, -1, 22, 95], True),
     ],
 )
 def test_a_change_between_orbits_is_told(orbits: list[int], warned: bool) -> None:
