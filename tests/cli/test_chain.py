@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import xcontrast as xc
 from xcontrast.cli import app
 from xcontrast.cli.options import read_legend
+from xcontrast.errors import DataError
 
 Area = tuple[Path, str, xr.Dataset]
 FAST = ["--max-steps=1", "--batch-size=4", "--chip-size=32", "--device=cpu"]
@@ -122,6 +123,28 @@ def test_a_segmenter_is_trained_and_maps(
     assert set(np.unique(xr.open_zarr(tmp_path / "map.zarr").label)) <= {0, 1, 255}
 
 
+def test_a_segmenter_is_trained_on_an_area_seen_from_one_orbit(
+    area: Area, embedded: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, box, truth = area
+    xc.to_cog(truth.flood, tmp_path / "flood.tif")
+    seen: list[xr.Dataset] = []
+
+    def refuse(cube: xr.Dataset, *_args: object, **_options: object) -> None:
+        seen.append(cube)
+        raise DataError("enough was seen")
+
+    monkeypatch.setattr(xc, "finetune", refuse)
+    words = [
+        "finetune", f"--bbox={box}", "--datetime=2023-04/2023-05", f"--source={catalog}",
+        f"--labels={tmp_path / 'flood.tif'}", f"--model={embedded[0]}", "--legend=flood",
+        f"--out={tmp_path / 's'}", "--event=2023-05-16",
+    ]  # fmt: skip
+    for asked, orbits in (([], {15, 95}), (["--relative-orbit=95"], {95})):
+        assert "enough was seen" in str(_call(*words, *asked).exception)
+        assert set(seen.pop().s1_relative_orbit.values) == orbits
+
+
 def test_places_are_gathered_and_pretrained_on(area: Area, tmp_path: Path) -> None:
     catalog, box, _ = area
     west, south, east, north = (float(part) for part in box.split(","))
@@ -154,6 +177,18 @@ def test_places_are_gathered_and_pretrained_on(area: Area, tmp_path: Path) -> No
         (
             ["collect", "--store=s.zarr", "--datetime=2023", "--locations=none.gpkg"],
             "a file of points",
+        ),
+        (
+            [
+                "finetune",
+                "c.zarr",
+                "--labels=l.tif",
+                "--model=m",
+                "--legend=flood",
+                "--out=s",
+                "--relative-orbit=95",
+            ],
+            "--relative-orbit with --bbox and --datetime; received the store c.zarr",
         ),
         (["info", "nothing"], "the folder of a model, head or segmenter"),
         (["predict", "e.zarr", "--head=h", "--out=map.png"], "an output ending in .zarr or .tif"),

@@ -12,6 +12,7 @@ from xcontrast.cli.options import (
     Area,
     Json,
     LegendOf,
+    Orbit,
     SourceOf,
     open_cube_or_store,
     read_labels,
@@ -88,6 +89,7 @@ def finetune(
     bbox: Area = None,
     datetime: When = None,
     source: SourceOf = None,
+    relative_orbit: Orbit = None,
     column: Annotated[str | None, typer.Option(help="Of vectors: with codes or names.")] = None,
     event: Annotated[str | None, typer.Option(help="Date between before and after.")] = None,
     decoder: Annotated[str | None, typer.Option(help="unet or deeplabv3plus.")] = None,
@@ -104,7 +106,7 @@ def finetune(
     kind: Any = decoder
     published: Any = preset
     segmenter = xc.finetune(
-        open_cube_or_store(data, bbox, datetime, source),
+        open_cube_or_store(data, bbox, datetime, source, relative_orbit),
         read_labels(labels),
         xc.load_model(model),
         legend=read_legend(legend),
