@@ -94,6 +94,13 @@ def test_a_head_is_fitted_and_maps(area: Area, embedded: tuple[Path, Path], tmp_
     with rasterio.open(tmp_path / "flood.tif") as file:
         assert (file.read(1) == found.label.values).all()
     assert "fitted on" in _call("info", tmp_path / "head").stdout
+    told_of = _call("info", store).stdout
+    assert "xcontrast embedding" in told_of
+    assert "orbits 95 descending; 512 features" in told_of
+    assert xc.load_model(embedded[0]).digest in told_of
+    told_of = _call("info", tmp_path / "flood.zarr").stdout
+    assert "flood: 0 dry, 1 flood" in told_of
+    assert f"linear, model {head.facts['model_digest']}" in told_of
     assert _told("info", tmp_path / "head")["digest"] == head.digest
 
 
