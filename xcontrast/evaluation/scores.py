@@ -23,6 +23,7 @@ from xcontrast.evaluation.counts import (
 )
 from xcontrast.evaluation.ratios import BY_CATEGORY, iou_of, ratios_of
 from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.requirements import require_legend
 
 __all__ = ["score"]
 
@@ -88,6 +89,7 @@ def score(
         raise DataError(
             problem(expected="n_draws of 1 or more", received=str(n_draws), do="leave it out")
         )
+    require_legend(legend)
     truth = require_one_grid(label, truth)
     n = len(legend.codes)
     rows, cols = (number_categories(v.values, legend).ravel() for v in (truth, label))
