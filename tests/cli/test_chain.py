@@ -91,6 +91,10 @@ def test_a_head_is_fitted_and_maps(area: Area, embedded: tuple[Path, Path], tmp_
     found = xr.open_zarr(tmp_path / "flood.zarr")
     xr.testing.assert_equal(found.label.compute(), direct.label.compute())
     assert _call(*words, f"--out={tmp_path / 'flood.tif'}").exit_code == 0
+    for name in ("flood.zarr", "flood.tif"):
+        again = [*words, f"--out={tmp_path / name}"]
+        assert "set overwrite=True" in str(_call(*again).exception)
+        assert _call(*again, "--overwrite").exit_code == 0
     with rasterio.open(tmp_path / "flood.tif") as file:
         assert (file.read(1) == found.label.values).all()
     assert "fitted on" in _call("info", tmp_path / "head").stdout
