@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,21 @@ def test_every_command_and_option_is_explained() -> None:
     done = _call("pretrain", "--help")
     assert done.exit_code == 0
     assert "xcontrast pretrain eu.zarr --out=runs/eu" in " ".join(done.stdout.split())
+
+
+def test_help_says_what_a_command_takes() -> None:
+    group: Any = typer.main.get_command(app)
+    told = {
+        (name, str(option.name)): option.help
+        for name, command in group.commands.items()
+        for option in command.params
+    }
+    assert "pairs or chips" in told["pretrain", "data"]
+    assert told["finetune", "data"] == "Store of a cube or a collection, of pixels."
+    assert "imagenet" in told["pretrain", "weights"]
+    spaces = inspect.get_annotations(xc.embed, eval_str=False)["space"]
+    for space in re.findall(r"\w+", spaces.removeprefix("Literal")):
+        assert space in told["embed", "space"]
 
 
 def test_words_and_defaults_are_those_of_the_functions() -> None:

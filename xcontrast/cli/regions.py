@@ -46,7 +46,13 @@ def embed(
     source: SourceOf = None,
     relative_orbit: Orbit = None,
     sensor: SensorOf = None,
-    space: Annotated[str, typer.Option(help="As for xc.embed.")] = "encoder",
+    space: Annotated[
+        str,
+        typer.Option(
+            help="encoder, joint, invariant, season or artificial: a model has encoder and those "
+            "of its method."
+        ),
+    ] = "encoder",
     stride: Stride = None,
     packed: Annotated[bool, typer.Option(help="Write one byte a feature.")] = False,
     scheduler: Scheduler = None,
