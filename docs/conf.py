@@ -41,6 +41,18 @@ def copy_notebooks(source: Path, target: Path) -> None:
             copy.write_text(text, encoding="utf-8")
 
 
+def leave_fields_to_members(_app, what, _name, obj, _options, lines) -> None:
+    """Take away what help() lists: on a page each field has an entry of its own."""
+    plain = getattr(vars(obj).get("__doc__"), "plain", None) if what == "class" else None
+    if plain is not None:
+        lines[:] = [*plain.splitlines(), ""]
+
+
+def setup(app) -> None:
+    """Go ahead of numpydoc, which makes sections of lines."""
+    app.connect("autodoc-process-docstring", leave_fields_to_members, priority=400)
+
+
 # Sphinx reads only what lies below this folder. Notebooks are run by the tests and kept with
 # their outputs, so that nothing is run here.
 copy_notebooks(HERE.parent / "examples", HERE / "tutorials")

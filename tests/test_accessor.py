@@ -35,9 +35,31 @@ def test_methods_are_the_functions(accessor: type, names: tuple[str, ...]) -> No
         assert rest == bound
 
 
-@pytest.mark.parametrize("obj", [xr.Dataset(), xr.DataArray(3), xr.DataArray([1], dims="a")])
+ODD = (
+    xr.Dataset(),
+    xr.DataArray(3),
+    xr.DataArray([1], dims="a"),
+    xr.DataArray([1], {"x": [0]}, dims="x").x,
+    xr.DataArray([1], dims="feature", name=7),
+    xr.DataArray([1], dims="category"),
+    xr.DataArray([1], dims="s1_band"),
+    xr.DataArray(1, attrs={"flag_values": [0, 1], "flag_meanings": "one"}),
+    xr.Dataset({"s1": 3, "s2": ("pair", [1])}),
+    xr.Dataset({"s1": ("s1_band", [1])}, attrs={"xcontrast_facts": "{"}),
+    xr.Dataset({"s1": (("location", "feature"), [[1]])}),
+)
+
+
+@pytest.mark.parametrize("obj", ODD)
 def test_the_accessor_is_on_anything_and_never_raises(obj: xr.Dataset | xr.DataArray) -> None:
-    assert obj.contrast is not None
+    assert "xcontrast.accessor" not in repr(obj.contrast)
+    assert "<table" in obj.contrast._repr_html_()
+
+
+def test_what_cannot_be_described_says_why() -> None:
+    text = repr(ODD[9].contrast)
+    assert "s1_band 1" in text
+    assert "JSONDecodeError" in text
 
 
 INPUTS = {"bbox", "geobox", "cube", "model", "datetime", "source", "store", "client", "options"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xcontrast import accessor as accessor
+from xcontrast import fields as fields
 from xcontrast.cubes.arrays import as_cube as as_cube
 from xcontrast.cubes.collecting import CollectOptions as CollectOptions
 from xcontrast.cubes.collecting import collect as collect
@@ -66,3 +67,8 @@ from xcontrast.store import write_zarr as write_zarr
 from xcontrast.training.options import PretrainOptions as PretrainOptions
 from xcontrast.training.pretrain import pretrain as pretrain
 from xcontrast.version import __version__ as __version__
+
+fields.explain_fields(
+    Augmentation, CollectOptions, CubeOptions, FinetuneOptions, Legend, Patience, PretrainOptions,
+    ProbeOptions, Sensor,
+)  # fmt: skip

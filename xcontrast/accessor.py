@@ -25,11 +25,11 @@ from xcontrast.heads.fitting import fit
 from xcontrast.heads.maps import predict
 from xcontrast.heads.segmenting.finetune import finetune
 from xcontrast.mapping.cog import to_cog
+from xcontrast.mapping.description import describe_any
 from xcontrast.plotting import plot
 from xcontrast.plotting.clicks import click
 from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.pairing import pairs
-from xcontrast.sampling.tables import describe_any
 from xcontrast.training.pretrain import pretrain
 
 __all__ = ["DataArrayContrast", "DatasetContrast"]
@@ -84,10 +84,16 @@ class DatasetContrast:
 
 @xr.register_dataarray_accessor("contrast")  # type: ignore[no-untyped-call]
 class DataArrayContrast:
-    """Embeddings, heads, maps and their scores of a DataArray."""
+    """Embeddings, heads, maps and their scores of a DataArray; prints what it holds."""
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
+
+    def __repr__(self) -> str:
+        return repr(describe_any(self._obj))
+
+    def _repr_html_(self) -> str:
+        return describe_any(self._obj)._repr_html_()
 
     embed = delegate(embed)  # type: ignore[arg-type,var-annotated]  # kind in, same kind out
     before_after = delegate(before_after)  # type: ignore[arg-type,var-annotated]

@@ -31,6 +31,12 @@ __all__ = [
 
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
+READERS = {
+    "xcontrast-model": "xc.load_model",
+    "xcontrast-head": "xc.load_head",
+    "xcontrast-segmenter": "xc.load_segmenter",
+}
+"""Of what is finished, by its card's ``format``: for errors."""
 
 
 def cache_root() -> Path:
@@ -76,11 +82,13 @@ def claim_folder(path: str | os.PathLike[str], *, but: Collection[str] = ()) -> 
     """
     target = Path(path)
     if target.is_file() or (target.is_dir() and any(p.name not in but for p in target.iterdir())):
+        reader = READERS.get(form_of(target))
         raise ModelError(
             problem(
                 expected="a folder that does not exist or is empty",
                 received=str(target),
-                do="choose another folder, or remove that one first",
+                do="choose another folder, or remove that one first"
+                + (f"; or read what is in it with {reader}" if reader else ""),
             )
         )
     return target

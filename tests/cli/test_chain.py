@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 import xcontrast as xc
 from xcontrast.cli import app
 from xcontrast.cli.options import read_legend
+from xcontrast.errors import DataError
 
 Area = tuple[Path, str, xr.Dataset]
 FAST = ["--max-steps=1", "--batch-size=4", "--chip-size=32", "--device=cpu"]
@@ -90,9 +92,20 @@ def test_a_head_is_fitted_and_maps(area: Area, embedded: tuple[Path, Path], tmp_
     found = xr.open_zarr(tmp_path / "flood.zarr")
     xr.testing.assert_equal(found.label.compute(), direct.label.compute())
     assert _call(*words, f"--out={tmp_path / 'flood.tif'}").exit_code == 0
+    for name in ("flood.zarr", "flood.tif"):
+        again = [*words, f"--out={tmp_path / name}"]
+        assert "set overwrite=True" in str(_call(*again).exception)
+        assert _call(*again, "--overwrite").exit_code == 0
     with rasterio.open(tmp_path / "flood.tif") as file:
         assert (file.read(1) == found.label.values).all()
     assert "fitted on" in _call("info", tmp_path / "head").stdout
+    told_of = _call("info", store).stdout
+    assert "xcontrast embedding" in told_of
+    assert "orbits 95 descending; 512 features" in told_of
+    assert xc.load_model(embedded[0]).digest in told_of
+    told_of = _call("info", tmp_path / "flood.zarr").stdout
+    assert "flood: 0 dry, 1 flood" in told_of
+    assert f"linear, model {head.facts['model_digest']}" in told_of
     assert _told("info", tmp_path / "head")["digest"] == head.digest
 
 
@@ -120,6 +133,28 @@ def test_a_segmenter_is_trained_and_maps(
     )  # fmt: skip
     assert told["head"] == facts["digest"]
     assert set(np.unique(xr.open_zarr(tmp_path / "map.zarr").label)) <= {0, 1, 255}
+
+
+def test_a_segmenter_is_trained_on_an_area_seen_from_one_orbit(
+    area: Area, embedded: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, box, truth = area
+    xc.to_cog(truth.flood, tmp_path / "flood.tif")
+    seen: list[xr.Dataset] = []
+
+    def refuse(cube: xr.Dataset, *_args: object, **_options: object) -> None:
+        seen.append(cube)
+        raise DataError("enough was seen")
+
+    monkeypatch.setattr(xc, "finetune", refuse)
+    words = [
+        "finetune", f"--bbox={box}", "--datetime=2023-04/2023-05", f"--source={catalog}",
+        f"--labels={tmp_path / 'flood.tif'}", f"--model={embedded[0]}", "--legend=flood",
+        f"--out={tmp_path / 's'}", "--event=2023-05-16",
+    ]  # fmt: skip
+    for asked, orbits in (([], {15, 95}), (["--relative-orbit=95"], {95})):
+        assert "enough was seen" in str(_call(*words, *asked).exception)
+        assert set(seen.pop().s1_relative_orbit.values) == orbits
 
 
 def test_places_are_gathered_and_pretrained_on(area: Area, tmp_path: Path) -> None:
@@ -154,6 +189,18 @@ def test_places_are_gathered_and_pretrained_on(area: Area, tmp_path: Path) -> No
         (
             ["collect", "--store=s.zarr", "--datetime=2023", "--locations=none.gpkg"],
             "a file of points",
+        ),
+        (
+            [
+                "finetune",
+                "c.zarr",
+                "--labels=l.tif",
+                "--model=m",
+                "--legend=flood",
+                "--out=s",
+                "--relative-orbit=95",
+            ],
+            "--relative-orbit with --bbox and --datetime; received the store c.zarr",
         ),
         (["info", "nothing"], "the folder of a model, head or segmenter"),
         (["predict", "e.zarr", "--head=h", "--out=map.png"], "an output ending in .zarr or .tif"),
@@ -206,6 +253,21 @@ def test_every_command_and_option_is_explained() -> None:
     done = _call("pretrain", "--help")
     assert done.exit_code == 0
     assert "xcontrast pretrain eu.zarr --out=runs/eu" in " ".join(done.stdout.split())
+
+
+def test_help_says_what_a_command_takes() -> None:
+    group: Any = typer.main.get_command(app)
+    told = {
+        (name, str(option.name)): option.help
+        for name, command in group.commands.items()
+        for option in command.params
+    }
+    assert "pairs or chips" in told["pretrain", "data"]
+    assert told["finetune", "data"] == "Store of a cube or a collection, of pixels."
+    assert "imagenet" in told["pretrain", "weights"]
+    spaces = inspect.get_annotations(xc.embed, eval_str=False)["space"]
+    for space in re.findall(r"\w+", spaces.removeprefix("Literal")):
+        assert space in told["embed", "space"]
 
 
 def test_words_and_defaults_are_those_of_the_functions() -> None:

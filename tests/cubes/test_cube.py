@@ -309,7 +309,9 @@ def test_periods(text: str, start: str | None, end: str | None) -> None:
     assert got == expected
 
 
-@pytest.mark.parametrize("text", ["soon", "2023-06/2023-04", "2023//2024", "..", "2023-13"])
+@pytest.mark.parametrize(
+    "text", ["soon", "2023-06/2023-04", "2023//2024", "..", "2023-13", "April 2023"]
+)
 def test_periods_that_are_none(text: str) -> None:
     with pytest.raises(DataError, match="Expected a date, month or year"):
         parse_period(text)

@@ -56,11 +56,12 @@ def test_two_times_need_no_event_and_the_earlier_is_before(no_compute: None) -> 
     ("orbits", "warned"),
     [
         ([95, 95, 95, 95], False),
-        ([22, 95, 95, 22], False),  # Both sides of the event hold both.
+        ([22, 95, 95, 22], True),  # Both sides of the event hold both: means of two views.
         ([22, 95, 95, 95], True),
         ([95, 95, 22, 22], True),
         ([-1, 95, 95, 95], False),  # -1: not known.
         ([-1, -1, 95, 95], False),
+        ([-1, -1, 22, 95], True),
     ],
 )
 def test_a_change_between_orbits_is_told(orbits: list[int], warned: bool) -> None:
@@ -85,6 +86,21 @@ def test_a_dataset_gives_a_dataset() -> None:
         (lambda e: e, "2024-01-01", r"both sides of the event.*2023-05-01 to 2023-05-19"),
         (lambda e: e.isel(s1_time=0), None, "an embedding with a time dim"),
         (lambda e: e.drop_vars("s1_time"), "2023-05-03", "dates on 's1_time'"),
+        (
+            lambda e: e.isel(s1_time=[]),
+            "2023-05-03",
+            r"received no s1_time.*np.unique\(cube.s1_relative_orbit\)",
+        ),
+        (
+            lambda e: e.isel(s1_time=[]),
+            None,
+            r"received no s1_time.*np.unique\(cube.s1_relative_orbit\)",
+        ),
+        (
+            lambda e: e.isel(s1_time=[]).drop_vars("s1_orbit_state").rename(s1_time="s2_time"),
+            "2023-05-03",
+            r"received no s2_time.*longer period",
+        ),
     ],
 )
 def test_what_cannot_be_split(change, event: str | None, message: str) -> None:

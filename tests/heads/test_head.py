@@ -145,6 +145,13 @@ def test_only_the_joint_space_is_shared_by_sensors() -> None:
     for change in ({"sensor": "s2"}, {"model_digest": "e"}, {"space": "joint"}):
         with pytest.raises(DataError, match="as the head was fitted"):
             emb.assign_attrs(change).contrast.predict(head)
+    change = emb.assign_attrs(composite="before, after, difference")
+    with pytest.raises(DataError, match=r"of one time.*received before, after, difference"):
+        change.contrast.predict(head)
+    with pytest.raises(
+        DataError, match=r"single times.*xc\.before_after\(embedding, event=\.\.\.\)"
+    ):
+        emb.contrast.predict(change.contrast.fit(truth, legend=LAND))
     joint = emb.assign_attrs(space="joint")
     head = joint.contrast.fit(truth, legend=LAND)
     joint.assign_attrs(sensor="s2").contrast.predict(head)

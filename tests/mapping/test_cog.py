@@ -9,6 +9,7 @@ import xarray as xr
 
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
+from xcontrast.mapping.cog import select_layer
 
 
 def layer(dtype: str = "uint8", n: int = 700) -> xr.DataArray:
@@ -52,9 +53,18 @@ def test_what_cannot_be_a_file(tmp_path: Path) -> None:
     array = layer(n=64)
     with pytest.raises(DataError, match=r"dims \(y, x\) or one more.*isel\(s1_time=0\)"):
         xc.to_cog(array.expand_dims(s1_time=2, category=2), tmp_path / "m.tif")
+    with pytest.raises(DataError, match=r"a Dataset with label, entropy.*give flood\.label"):
+        xc.to_cog(xr.Dataset({"label": array, "entropy": array}), tmp_path / "m.tif")
     with pytest.raises(DataError, match=r"an array with a CRS.*write_crs"):
         xc.to_cog(array.drop_vars("spatial_ref"), tmp_path / "m.tif")
     xc.to_cog(array, tmp_path / "m.tif")
     with pytest.raises(SourceError, match=r"does not exist yet.*overwrite=True"):
         xc.to_cog(array, tmp_path / "m.tif")
     xc.to_cog(array, tmp_path / "m.tif", overwrite=True)
+
+
+def test_a_time_is_refused_where_a_map_has_none() -> None:
+    flood = layer().to_dataset()
+    assert select_layer(flood).name == "label"
+    with pytest.raises(DataError, match=r"no time: label is one.*time='1999-01-01'.*leave `time`"):
+        select_layer(flood, time="1999-01-01")

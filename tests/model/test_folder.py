@@ -22,8 +22,14 @@ def test_a_saved_model_is_the_same_model(untrained: xc.Model, folder: Path) -> N
     assert copy.card == untrained.card
     assert sorted(f.name for f in folder.iterdir()) == ["card.json", "weights.safetensors"]
     assert not list(folder.parent.glob(".*partial"))
-    with pytest.raises(ModelError, match="does not exist or is empty"):
+    with pytest.raises(ModelError, match=r"does not exist or is empty.*with xc\.load_model"):
         untrained.save(folder)
+
+
+def test_only_what_is_finished_is_said_to_be_read(untrained: xc.Model, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ModelError, match=r"remove that one first\.$"):
+        untrained.save(tmp_path)
 
 
 def test_a_process_loads_a_network_once(untrained: xc.Model) -> None:

@@ -179,6 +179,8 @@ def test_bad_data(cube: xr.Dataset) -> None:
         xc.pretrain(xc.chips(xc.pairs(cube)[["s1"]], size=32), options=QUICK)
     with pytest.raises(DataError, match="Expected a cube with both sensors"):
         xc.pretrain(cube[["s2"]], options=QUICK)
+    with pytest.raises(DataError, match=r"Sentinel-1 alone.*add s2 .*method='simclr'"):
+        xc.pretrain(cube[["s1"]], options=QUICK)
     with pytest.raises(DataError, match=r"temperature=-1.*PretrainOptions"):
         xc.PretrainOptions(temperature=-1)
 

@@ -61,6 +61,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="A store (.zarr), or a GeoTIFF of labels (.tif).")],
     event: Event = None,
     sensor: Annotated[str | None, typer.Option(help="Take this one alone: s1 or s2.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is there, once the new one is whole.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Map what is embedded, or with a segmenter a cube, block by block."""
@@ -80,9 +83,9 @@ def predict(
     else:
         mapped = xc.predict(_open_features(store, sensor, event), loaded)
     if out.suffix == ".zarr":
-        xc.write_zarr(mapped, out)
+        xc.write_zarr(mapped, out, overwrite=overwrite)
     else:
-        xc.to_cog(mapped.label, out)
+        xc.to_cog(mapped.label, out, overwrite=overwrite)
     facts = {"out": out, "head": loaded.digest, "sizes": dict(mapped.sizes)}
     tell(facts, f"{', '.join(loaded.legend.names)} mapped to {out}", as_json=as_json)
 

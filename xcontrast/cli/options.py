@@ -21,6 +21,7 @@ __all__ = [
     "HeadFolder",
     "Json",
     "LegendOf",
+    "Orbit",
     "Period",
     "Scheduler",
     "SourceOf",
@@ -39,6 +40,9 @@ Area = Annotated[
 ]
 SourceOf = Annotated[
     str | None, typer.Option(help="STAC API or catalog; by default the Planetary Computer.")
+]
+Orbit = Annotated[
+    int | None, typer.Option(help="Of Sentinel-1 passes; a change is only seen within one.")
 ]
 Scheduler = Annotated[
     str | None, typer.Option(help="Of a dask cluster, such as tcp://host:8786; else this machine.")
@@ -167,14 +171,18 @@ def open_store(path: Path) -> Any:
 
 
 def open_cube_or_store(
-    store: Path | None, bbox: str | None, datetime: str | None, source: str | None
+    store: Path | None,
+    bbox: str | None,
+    datetime: str | None,
+    source: str | None,
+    relative_orbit: int | None = None,
 ) -> Any:
-    """Open a store, or a cube of an area and period.
+    """Open a store, or a cube of an area and period, of one orbit if one is asked for.
 
     Raises
     ------
     DataError
-        If neither or both are given.
+        If neither or both are given, or an orbit with a store.
     """
     import xcontrast as xc
 
@@ -186,9 +194,19 @@ def open_cube_or_store(
                 do="give the store that collect or embed wrote, or the area and period to open",
             )
         )
+    if store is not None and relative_orbit is not None:
+        raise DataError(
+            problem(
+                expected="--relative-orbit with --bbox and --datetime",
+                received=f"the store {store}, whose passes were chosen when it was written",
+                do="leave it out, or write the store with it",
+            )
+        )
     if store is not None:
         return open_store(store)
-    return xc.open_cube(bbox=read_box(str(bbox)), datetime=str(datetime), source=source)
+    options = xc.CubeOptions(relative_orbit=relative_orbit)
+    where = read_box(str(bbox))
+    return xc.open_cube(bbox=where, datetime=str(datetime), source=source, options=options)
 
 
 def connect(scheduler: str | None) -> Any:

@@ -13,6 +13,7 @@ from xcontrast.cli.options import (
     Box,
     HeadFolder,
     Json,
+    Orbit,
     Period,
     Scheduler,
     SourceOf,
@@ -30,9 +31,6 @@ ModelFolder = Annotated[str, typer.Option(help="Folder of the model, or its id o
 Store = Annotated[Path, typer.Option(help="Zarr store, new or begun with the same plan.")]
 SensorOf = Annotated[str | None, typer.Option(help="s1 or s2, where the model has both.")]
 Stride = Annotated[int | None, typer.Option(help="Pixels a cell; by default 4.")]
-Orbit = Annotated[
-    int | None, typer.Option(help="Of Sentinel-1 passes; a change is only seen within one.")
-]
 Gaps = Annotated[
     bool, typer.Option(help="Count tiles as done although files of them could not be read.")
 ]
@@ -48,7 +46,13 @@ def embed(
     source: SourceOf = None,
     relative_orbit: Orbit = None,
     sensor: SensorOf = None,
-    space: Annotated[str, typer.Option(help="As for xc.embed.")] = "encoder",
+    space: Annotated[
+        str,
+        typer.Option(
+            help="encoder, joint, invariant, season or artificial: a model has encoder and those "
+            "of its method."
+        ),
+    ] = "encoder",
     stride: Stride = None,
     packed: Annotated[bool, typer.Option(help="Write one byte a feature.")] = False,
     scheduler: Scheduler = None,

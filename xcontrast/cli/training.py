@@ -12,6 +12,7 @@ from xcontrast.cli.options import (
     Area,
     Json,
     LegendOf,
+    Orbit,
     SourceOf,
     open_cube_or_store,
     read_labels,
@@ -20,7 +21,6 @@ from xcontrast.cli.options import (
 
 __all__ = ["finetune", "pretrain"]
 
-Data = Annotated[Path | None, typer.Argument(help="Store of a collection, a cube, pairs or chips.")]
 When = Annotated[str | None, typer.Option(help="Such as 2023-04/2023-06, with --bbox.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; begun, it goes on.")]
 Steps = Annotated[int | None, typer.Option(help="Of training; by default what suits the data.")]
@@ -32,7 +32,9 @@ Seed = Annotated[int, typer.Option(help="Of weights, order and views.")]
 @app.command()
 def pretrain(
     out: Out,
-    data: Data = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="Store of a collection, a cube, pairs or chips.")
+    ] = None,
     bbox: Area = None,
     datetime: When = None,
     source: SourceOf = None,
@@ -43,7 +45,10 @@ def pretrain(
     max_steps: Steps = None,
     batch_size: Batch = None,
     preset: Annotated[str | None, typer.Option(help="paper: the published settings.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="File or model to begin from.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="To begin from: imagenet, a model's folder, or a file in timm's names."),
+    ] = None,
     chip_size: Annotated[int | None, typer.Option(help="Side of a chip, pixels.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -84,10 +89,13 @@ def finetune(
     model: Annotated[str, typer.Option(help="Folder or hub id of the model to begin from.")],
     legend: LegendOf,
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    data: Data = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="Store of a cube or a collection, of pixels.")
+    ] = None,
     bbox: Area = None,
     datetime: When = None,
     source: SourceOf = None,
+    relative_orbit: Orbit = None,
     column: Annotated[str | None, typer.Option(help="Of vectors: with codes or names.")] = None,
     event: Annotated[str | None, typer.Option(help="Date between before and after.")] = None,
     decoder: Annotated[str | None, typer.Option(help="unet or deeplabv3plus.")] = None,
@@ -104,7 +112,7 @@ def finetune(
     kind: Any = decoder
     published: Any = preset
     segmenter = xc.finetune(
-        open_cube_or_store(data, bbox, datetime, source),
+        open_cube_or_store(data, bbox, datetime, source, relative_orbit),
         read_labels(labels),
         xc.load_model(model),
         legend=read_legend(legend),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xcontrast.cubes.lines import say_grid, say_places, say_size, say_times
 from xcontrast.cubes.periods import time_of
 from xcontrast.cubes.radiometry import processing_baseline
 from xcontrast.cubes.sources import Box
 from xcontrast.cubes.zones import epsg_of
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
-from xcontrast.sheets import Sheet, say_bytes
+from xcontrast.sheets import Sheet
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -92,43 +92,18 @@ def describe(cube: xr.Dataset) -> Sheet:
         return Sheet("Dataset without s1 or s2", [], [])
     title = str(cube.attrs.get("title", "Dataset"))
     items = json.loads(cube.attrs.get(FACTS, "{}"))
+    arrays = [cube[sensor.name] for sensor in present]
     if "location" in cube.dims:
-        rows = [("Places", _places_line(cube))]
+        rows = [("Places", say_places(cube))]
         rows += [(s.title, _dates_line(cube, s)) for s in present]
-        rows.append(("Size", _size_line(cube, present, items)))
+        rows.append(("Size", say_size(arrays, items)))
         return Sheet(title, rows, _tell_rejected(cube))
-    rows = [("Grid", _grid_line(cube))]
+    rows = [("Grid", say_grid(cube))]
     rows += [(s.title, _sensor_line(cube[s.name], s, items)) for s in present]
     if S1.time in cube.dims and S2.time in cube.dims:
         rows.append(("Pairs", _pairs_line(cube)))
-    rows.append(("Size", _size_line(cube, present, items)))
+    rows.append(("Size", say_size(arrays, items)))
     return Sheet(title, rows, items.get("notes", []))
-
-
-def _grid_line(cube: xr.Dataset) -> str:
-    import odc.geo.xr  # noqa: F401  (registers .odc)
-
-    height, width = cube.sizes.get("y", 0), cube.sizes.get("x", 0)
-    grid = cube.odc.geobox
-    if grid is None or grid.crs is None:
-        return f"{width:,} × {height:,} px, not georeferenced"
-    unit = "°" if grid.crs.geographic else "m"
-    box = grid.geographic_extent.boundingbox
-    east, north = (box.left + box.right) / 2, (box.bottom + box.top) / 2
-    middle = f"{abs(north):.2f}° {'NS'[north < 0]} {abs(east):.2f}° {'EW'[east < 0]}"
-    cell = f"{abs(grid.resolution.x):g} {unit}"
-    name = f"EPSG:{grid.crs.epsg}" if grid.crs.epsg else grid.crs.to_wkt().split('"')[1]
-    return f"{width:,} × {height:,} px of {cell} around {middle}, {name}"
-
-
-def _places_line(cube: xr.Dataset) -> str:
-    line = f"{cube.sizes['location']:,} of {cube.sizes.get('x', 0)} × {cube.sizes.get('y', 0)} px"
-    if "lon" in cube.coords and cube.sizes["location"]:
-        line += (
-            f", {float(cube.lat.min()):.1f} to {float(cube.lat.max()):.1f}° N, "
-            f"{float(cube.lon.min()):.1f} to {float(cube.lon.max()):.1f}° E"
-        )
-    return line
 
 
 def _dates_line(cube: xr.Dataset, sensor: Sensor) -> str:
@@ -152,29 +127,10 @@ def _tell_rejected(cube: xr.Dataset) -> list[str]:
 
 
 def _sensor_line(values: xr.DataArray, sensor: Sensor, items: Mapping[str, Any]) -> str:
-    bands = ", ".join(map(str, values[sensor.band].values))
-    if sensor.time not in values.dims:
-        return bands
-    times = pd.DatetimeIndex(values[sensor.time].values)
-    steps = "passes" if sensor is S1 else "days"
-    parts = [f"{len(times)} {steps}"]
-    if len(times):
-        parts[0] += f", {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
-    if len(times) > 1:
-        gaps = times[1:] - times[:-1]
-        widest = int(gaps.argmax())
-        parts.append(f"longest gap {gaps[widest].days} d from {times[widest]:%Y-%m-%d}")
-    if sensor is S1 and "s1_relative_orbit" in values.coords:
-        orbits = values.s1_relative_orbit.to_series().astype(int)
-        states = values.s1_orbit_state.values
-        named = sorted({(n, str(state)) for n, state in zip(orbits, states, strict=True)})
-        parts.append("orbits " + ", ".join(f"{n} {state}" for n, state in named[:6]))
-    if sensor is S2 and "s2_cloud_cover" in values.coords and len(times):
-        cloud = float(np.nanmean(values.s2_cloud_cover)) if len(times) else np.nan
-        parts.append(f"mean cloud {cloud:.0f} %")
-    if sensor.name in items.get("items", {}):
+    parts = say_times(values, sensor)
+    if parts and sensor.name in items.get("items", {}):
         parts.append(f"{items['items'][sensor.name]} items")
-    return "; ".join([*parts, bands])
+    return "; ".join([*parts, ", ".join(map(str, values[sensor.band].values))])
 
 
 def _pairs_line(cube: xr.Dataset) -> str:
@@ -185,24 +141,6 @@ def _pairs_line(cube: xr.Dataset) -> str:
     return f"{int((nearest <= PAIR_TOLERANCE).sum())} of {len(days)} Sentinel-2 days have a " + (
         "Sentinel-1 pass within 3 days"
     )
-
-
-def _size_line(cube: xr.Dataset, present: Sequence[Sensor], items: Mapping[str, Any]) -> str:
-    line = f"{say_bytes(sum(cube[s.name].nbytes for s in present))} in memory"
-    if "source_bytes" in items:
-        most = say_bytes(items["source_bytes"])
-        line += f"; the whole cube reads at most {most}, less compressed"
-    chunked = [cube[s.name] for s in present if cube[s.name].chunks is not None]
-    if chunked:
-        tasks = sum(len(values.data.dask) for values in chunked)
-        sides = [max(own) for own in max(chunked, key=_chunk_size).chunks or ()]
-        size = say_bytes(4 * float(math.prod(sides)))
-        line += f"; {tasks:,} tasks, chunks up to {' × '.join(map(str, sides))} ({size})"
-    return line
-
-
-def _chunk_size(values: xr.DataArray) -> int:
-    return math.prod(max(own) for own in values.chunks or ())
 
 
 def _shares(items: Sequence[Item], area: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -8,11 +8,14 @@ from typing import Literal
 
 from xcontrast.cubes.faults import Patience
 from xcontrast.cubes.radiometry import INVALID_SCL
-from xcontrast.errors import DataError, problem
+from xcontrast.fields import Rule, check_fields
 
 __all__ = ["CubeOptions"]
 
-RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
+RULES: dict[str, Rule] = {
+    "invalid_scl": ("in 0..11", lambda codes: set(codes) <= set(range(12))),
+    "sign": ("'auto', None or a function", lambda sign: sign == "auto" or callable(sign)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +49,4 @@ class CubeOptions:
     """How long a read insists."""
 
     def __post_init__(self) -> None:
-        wrong = []
-        if self.resampling not in RESAMPLINGS:
-            wrong.append(f"resampling={self.resampling!r}")
-        if self.orbit_state not in (None, "ascending", "descending"):
-            wrong.append(f"orbit_state={self.orbit_state!r}")
-        if not set(self.invalid_scl) <= set(range(12)):
-            wrong.append(f"invalid_scl={self.invalid_scl}")
-        if self.sign not in ("auto", None) and not callable(self.sign):
-            wrong.append(f"sign={self.sign!r}")
-        if wrong:
-            raise DataError(
-                problem(
-                    expected="options in their documented ranges",
-                    received=", ".join(wrong),
-                    do="see the fields of xc.CubeOptions",
-                )
-            )
+        check_fields(self, RULES)

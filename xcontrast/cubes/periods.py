@@ -61,6 +61,9 @@ def _span(part: str) -> tuple[pd.Timestamp, pd.Timestamp]:
     if re.fullmatch(r"\d{4}(-\d\d){0,2}", part):
         period = pd.Period(part)
         return period.start_time.tz_localize("UTC"), period.end_time.tz_localize("UTC")
+    # pandas also reads "April 2023", as its first instant: a period without a day in it.
+    if not re.match(r"\d{4}-\d\d-\d\d[T ]\d", part):
+        raise ValueError(part)
     instant = pd.Timestamp(part)
     instant = instant.tz_localize("UTC") if instant.tz is None else instant.tz_convert("UTC")
     return instant, instant

@@ -45,7 +45,8 @@ def change(
     Warns
     -----
     UserWarning
-        If Sentinel-1 passes that are compared are of different relative orbits.
+        If Sentinel-1 passes that are compared, or averaged on a side of the event, are of more
+        than one relative orbit.
 
     Examples
     --------

@@ -44,8 +44,8 @@ def before_after(embedding: T, *, event: str | pd.Timestamp | None = None) -> T:
     Warns
     -----
     UserWarning
-        If Sentinel-1 passes before and after are of different relative orbits: another side of
-        each slope is seen then, and a change where there is none.
+        If the Sentinel-1 passes are of more than one relative orbit: each sees another side of
+        the slopes, so that a mean mixes views and a difference shows a change where there is none.
 
     Examples
     --------
@@ -97,6 +97,11 @@ def split_periods(
     ------
     DataError
         If there is no time on one side of the event.
+
+    Warns
+    -----
+    UserWarning
+        If Sentinel-1 passes of more than one relative orbit take part.
     """
     early = _is_before(array, dim, event)
     compare_orbits(array.isel({dim: early}), array.isel({dim: ~early}))
@@ -104,7 +109,7 @@ def split_periods(
 
 
 def compare_orbits(before: xr.DataArray, after: xr.DataArray) -> None:
-    """Warn where what is compared was seen from different relative orbits of Sentinel-1.
+    """Warn where what is compared was seen from more than one relative orbit of Sentinel-1.
 
     Parameters
     ----------
@@ -114,23 +119,25 @@ def compare_orbits(before: xr.DataArray, after: xr.DataArray) -> None:
     Warns
     -----
     UserWarning
-        If their sets of orbits differ.
+        If more than one orbit takes part, on one side or the other.
     """
     if any(ORBIT not in array.coords or array[ORBIT].ndim != 1 for array in (before, after)):
         return
     early, late = ({int(n) for n in array[ORBIT].values if n > 0} for array in (before, after))
-    if early and late and early != late:
-        told = [", ".join(map(str, sorted(own))) for own in (early, late)]
+    if len(early | late) > 1:
+        told = [", ".join(map(str, sorted(own))) or "unknown" for own in (early, late)]
         warnings.warn(
-            f"passes before are of relative orbit {told[0]}, and after of {told[1]}: slopes seen "
-            "from another side look changed; keep to one orbit, by "
-            f"CubeOptions(relative_orbit=...) or a choice of times by {ORBIT!r}",
+            f"passes before are of relative orbit {told[0]}, and after of {told[1]}: each orbit "
+            "sees another side of the slopes, which looks like a change and blurs a mean; keep to "
+            f"one orbit, by CubeOptions(relative_orbit=...) or a choice of times by {ORBIT!r}",
             stacklevel=4,
         )
 
 
 def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | None) -> np.ndarray:
     n = embedding.sizes[dim]
+    if n == 0:
+        raise _no_times(dim)
     if event is None:
         if n != 2:
             raise DataError(
@@ -161,6 +168,19 @@ def _is_before(embedding: xr.DataArray, dim: str, event: str | pd.Timestamp | No
             )
         )
     return early
+
+
+def _no_times(dim: str) -> DataError:
+    choose = "select times that there are, or open a longer period"
+    if dim == "s1_time":
+        choose = f"select by an orbit that the cube has: np.unique(cube.{ORBIT}) lists them"
+    return DataError(
+        problem(
+            expected="times on both sides of the event",
+            received=f"no {dim} at all: the selection holds nothing",
+            do=choose,
+        )
+    )
 
 
 def _mean(embedding: xr.DataArray, dim: str, which: np.ndarray) -> xr.DataArray:

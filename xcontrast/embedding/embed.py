@@ -18,6 +18,7 @@ from xcontrast.errors import DataError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.model import Model
 from xcontrast.model.checks import check_model, check_stride
+from xcontrast.requirements import require_images
 from xcontrast.sensors import SENSORS, Sensor
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def embed(
     ------
     DataError
         If dims, bands or units are not what the model was trained on, the stride is no power of
-        two up to the deepest level's, or a point lies outside.
+        two up to the deepest level's, a point lies outside, or there is no image to pool.
     ModelError
         If the model has no encoder for the sensor or no such space.
 
@@ -174,6 +175,7 @@ def _embed_array(
         "xcontrast": card.xcontrast,
     }
     if pool:
+        require_images(selected)
         result = _pool(selected, PoolKernel(*network), sensor, n_features)
         return result.assign_attrs({**attrs, "pooled": 1})
     tile = None if card.halo is not None else STEP

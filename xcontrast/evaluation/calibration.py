@@ -12,6 +12,7 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.evaluation.counts import number_categories, require_one_grid
 from xcontrast.legends import Legend
+from xcontrast.requirements import require_legend
 
 __all__ = ["calibration", "error_of_bins", "sum_bins"]
 
@@ -65,6 +66,7 @@ def calibration(
     >>> float(xc.calibration(sure, half, legend=xc.FLOOD).ece)
     0.5
     """
+    require_legend(legend)
     p, y = _known_cells(probability, truth, legend, n_bins)
     n, k = p.shape
     rows = np.arange(n)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xcontrast.errors import DataError, problem
+from xcontrast.fields import ABOVE_0, FROM_0, Rule, check_fields
 
 __all__ = ["BASELINES", "ProbeOptions"]
 
 BASELINES = ("statistics", "random", "pixels", "unet")
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("block", "unet_steps", "n_draws", "n_bins"), ABOVE_0),
+    "buffer": FROM_0,
+    "baselines": (f"of {', '.join(BASELINES)}", lambda names: set(names) <= set(BASELINES)),
+    "windows": ("odd, one or more", lambda sides: sides and all(n > 0 and n % 2 for n in sides)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +57,4 @@ class ProbeOptions:
     """Show a bar."""
 
     def __post_init__(self) -> None:
-        verdict = {
-            "block": self.block is None or self.block > 0,
-            "buffer": self.buffer is None or self.buffer >= 0,
-            "baselines": set(self.baselines) <= set(BASELINES),
-            "windows": bool(self.windows) and all(w > 0 and w % 2 for w in self.windows),
-            "unet_steps": self.unet_steps is None or self.unet_steps > 0,
-            "n_draws": self.n_draws > 0,
-            "n_bins": self.n_bins > 0,
-        }
-        wrong = [f"{name}={getattr(self, name)!r}" for name, good in verdict.items() if not good]
-        if wrong:
-            raise DataError(
-                problem(
-                    expected="options in their documented ranges",
-                    received=", ".join(wrong),
-                    do="see the fields of xc.ProbeOptions",
-                )
-            )
+        check_fields(self, RULES)

@@ -17,6 +17,7 @@ from xcontrast.evaluation.scores import score_named
 from xcontrast.evaluation.sections import Judged, list_facts, say_verdict, tell_sections
 from xcontrast.legends import Legend
 from xcontrast.report import write_report
+from xcontrast.requirements import require_legend
 
 __all__ = ["evaluate"]
 
@@ -71,6 +72,7 @@ def evaluate(
     if isinstance(mapped, xr.Dataset):
         # At once: both come from the same embedding.
         mapped = mapped[[k for k in ("label", "probability") if k in mapped]].compute()
+    require_legend(legend)
     label = mapped if isinstance(mapped, xr.DataArray) else mapped["label"]
     label = label.squeeze([d for d in label.dims if d not in _SPACE and label.sizes[d] == 1])
     if not {"y", "x"} <= set(label.dims) <= set(_SPACE):

@@ -17,6 +17,7 @@ from xcontrast.evaluation.results import describe_scores
 from xcontrast.evaluation.rounds import judge
 from xcontrast.legends import Legend
 from xcontrast.model import Model
+from xcontrast.requirements import require_legend
 from xcontrast.version import __version__
 
 __all__ = ["probe"]
@@ -114,6 +115,7 @@ def probe(
     >>> scores.iou.dims
     ('variant', 'fraction', 'category')
     """
+    require_legend(legend)
     options = options or ProbeOptions()
     fractions = _check_fractions(fractions)
     with ExitStack() as stack:

@@ -24,6 +24,7 @@ from xcontrast.evaluation.counts import (
 )
 from xcontrast.evaluation.ratios import BY_CATEGORY, iou_of, ratios_of
 from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.requirements import require_legend
 
 __all__ = ["score", "score_named"]
 
@@ -120,6 +121,7 @@ def score_named(
     DataError
         If no cell is known in both, or `n_draws` is below 1.
     """
+    require_legend(legend)
     if n_draws < 1:
         raise DataError(
             problem(expected="n_draws of 1 or more", received=str(n_draws), do="leave it out")

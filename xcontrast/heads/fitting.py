@@ -19,6 +19,7 @@ from xcontrast.heads.labels import match_labels
 from xcontrast.heads.moments import pair_by_time
 from xcontrast.heads.places import name_places
 from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.requirements import require_legend
 from xcontrast.version import __version__
 
 __all__ = ["fit"]
@@ -88,8 +89,8 @@ def fit(
     ------
     DataError
         If the embedding has several times and the labels none, labels do not fit, fewer than two
-        categories are labelled on valid cells, the kind is unknown, or `balance` is not between
-        0 and 1.
+        categories are labelled on valid cells, the kind is unknown, `legend` is none, or
+        `balance` is not between 0 and 1.
 
     References
     ----------
@@ -108,6 +109,7 @@ def fit(
             problem(expected=f"a kind of {', '.join(KINDS)}", received=repr(kind), do="choose one")
         )
     check_balance(balance)
+    require_legend(legend)
     parts = pair_by_time(embedding, labels, tolerance=tolerance)
     read = []
     for part, own in parts:

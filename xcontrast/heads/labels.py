@@ -12,6 +12,7 @@ from xcontrast.errors import DataError, problem
 from xcontrast.grids import find_factors, geobox_of, order_alike
 from xcontrast.heads.geometries import draw_shapes, read_rows
 from xcontrast.legends import NO_LABEL, Legend
+from xcontrast.requirements import require_legend
 
 __all__ = ["match_labels"]
 
@@ -54,8 +55,8 @@ def match_labels(
     Raises
     ------
     DataError
-        If codes are not in the legend, nothing overlaps, nothing is labelled, or dims and column
-        do not fit.
+        If `legend` is none, codes are not in it, nothing overlaps, nothing is labelled, or dims
+        and column do not fit.
 
     Examples
     --------
@@ -63,6 +64,7 @@ def match_labels(
     >>> labels.shape, on_cells.shape, on_cells.dtype
     ((96, 96), (24, 24), dtype('uint8'))
     """
+    require_legend(legend)
     if "y" not in like.dims:
         matched = _match_listed(labels, like, legend, column)
     elif isinstance(labels, xr.DataArray):

@@ -108,6 +108,18 @@ def _check_no_event(event: object) -> None:
 
 
 def _check_head(head: Head, facts: dict[str, Any], n_features: int) -> None:
+    fitted, given = (told["composite"] for told in (head.facts, facts))
+    if fitted != given:
+        do = "give the embedding of one time itself"
+        if fitted:
+            do = "give xc.before_after(embedding, event=...), as the head was fitted on"
+        raise DataError(
+            problem(
+                expected=f"features of {fitted or 'one time'}, as the head was fitted",
+                received=given or "those of single times",
+                do=do,
+            )
+        )
     for key in (*IDENTITY, "sensors"):
         if head.facts[key] != facts[key] and not (key == "sensors" and facts["space"] == "joint"):
             raise DataError(

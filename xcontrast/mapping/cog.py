@@ -35,7 +35,7 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
     Raises
     ------
     DataError
-        If there are more dims, or no CRS.
+        If it is a Dataset, or there are more dims, or no CRS.
     SourceError
         If the file is there and `overwrite` is not set.
 
@@ -47,6 +47,8 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
     from rasterio.io import MemoryFile
     from rasterio.shutil import copy
 
+    if hasattr(array, "data_vars"):
+        raise _no_array(array)
     target = Path(path)
     if target.exists() and not overwrite:
         raise SourceError(
@@ -102,7 +104,8 @@ def select_layer(data: xr.Dataset, *, name: str | None = None, time: Any = None)
     name : str, optional
         The variable; by default ``label``, or the only one.
     time : str or datetime, optional
-        A day or an instant that there is; not needed where there is one time or none.
+        A day or an instant that there is; not needed where there is one time, and refused where
+        there is none.
 
     Returns
     -------
@@ -126,6 +129,14 @@ def select_layer(data: xr.Dataset, *, name: str | None = None, time: Any = None)
         )
     array = data[chosen]
     dim = next((d for d in array.dims if str(d).endswith(("time", "date"))), None)
+    if dim is None and time is not None:
+        raise DataError(
+            problem(
+                expected=f"no time: {chosen} is one for the whole period or event",
+                received=f"time={time!r}",
+                do="leave `time` out",
+            )
+        )
     if dim is None:
         return array
     found = array if time is None else array.sel({dim: slice(time, time)})
@@ -139,6 +150,18 @@ def select_layer(data: xr.Dataset, *, name: str | None = None, time: Any = None)
             )
         )
     return found.isel({dim: 0})
+
+
+def _no_array(data: Any) -> DataError:
+    names = [str(name) for name in data.data_vars]
+    one = "label" if "label" in names else next(iter(names), "label")
+    return DataError(
+        problem(
+            expected="a DataArray, one variable of a map",
+            received=f"a Dataset with {', '.join(names) or 'no variables'}",
+            do=f"give flood.{one}, where flood is that Dataset",
+        )
+    )
 
 
 def _layers(array: xr.DataArray) -> tuple[np.ndarray, list[str]]:

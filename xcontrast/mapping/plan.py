@@ -143,11 +143,19 @@ class MapPlan(Described):
         name : str, optional
             The variable; by default ``label``, or the only one.
         time : str or datetime, optional
-            A day or an instant that there is; not needed where there is one time or none.
+            A day or an instant that there is; not needed where there is one time, and refused
+            where there is none.
 
         Returns
         -------
         Path
+
+        Raises
+        ------
+        DataError
+            If it is not clear which variable or time.
+        SourceError
+            If tiles are not done, or the file is there and `overwrite` is not set.
         """
         self.store.require_whole()
         layer = select_layer(self.open(), name=name, time=time)

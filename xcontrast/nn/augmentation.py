@@ -25,18 +25,23 @@ class Augmentation:
     brightness: float = 0.4
     """Factors from 1 - x to 1 + x."""
     contrast: float = 0.4
+    """Factors from 1 - x to 1 + x, of what differs from the image's mean."""
     saturation: float = 0.4
     """Towards or away from grey; of optical bands."""
     hue: float = 0.1
     """Turns of the colour circle; of red, green and blue alone, other bands have no hue."""
     p_jitter: float = 0.8
+    """Share of views whose brightness, contrast, saturation and hue are changed."""
     p_grey: float = 0.2
+    """Share of views that become grey; of optical bands."""
     p_blur: float = 0.5
+    """Share of views that are blurred."""
     blur: tuple[float, float] = (0.1, 2.0)
     """Least and largest standard deviation, pixels."""
     p_flip: float = 0.5
-    """Left to right."""
+    """Share of views that are mirrored, left to right."""
     p_upside_down: float = 0.0
+    """Share of views that are mirrored, top to bottom."""
 
 
 PLAIN = Augmentation()

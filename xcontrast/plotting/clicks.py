@@ -13,6 +13,7 @@ from xcontrast.errors import DataError, problem
 from xcontrast.legends import Legend
 from xcontrast.plotting.panels import map_frame, new_axes, one_time, thin
 from xcontrast.plotting.scenes import optical_rgba, radar_rgba
+from xcontrast.requirements import require_legend
 from xcontrast.sensors import SENSORS
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def click(
     """
     import odc.geo.xr  # noqa: F401  (registers .odc)
 
+    require_legend(legend)
     sensor = next((s for s in SENSORS if s.band in image.dims), None)
     box = image.odc.geobox if "spatial_ref" in image.coords and sensor is not None else None
     if sensor is None or box is None or box.crs is None:

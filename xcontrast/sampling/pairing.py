@@ -11,6 +11,7 @@ import xarray as xr
 
 from xcontrast.cubes.periods import read_span
 from xcontrast.errors import DataError, problem
+from xcontrast.requirements import require_places
 from xcontrast.sampling.images import stack_images
 from xcontrast.sampling.matching import match_times
 from xcontrast.sampling.orbits import keep_orbit
@@ -87,8 +88,8 @@ def pairs(
     Raises
     ------
     DataError
-        If a sensor is missing, an option is out of its range, no acquisitions lie within the
-        tolerance or far enough apart, or no pair is valid enough.
+        If a sensor or every place is missing, an option is out of its range, no acquisitions lie
+        within the tolerance or far enough apart, or no pair is valid enough.
 
     References
     ----------
@@ -115,6 +116,7 @@ def pairs(
     array([-2])
     """
     _check_options(kind, match, max_cloud, min_valid)
+    require_places(cube)
     collection = "location" in cube.dims
     if max_cloud is not None:
         cube, n_cloudy = _drop_cloudy(cube, max_cloud)

@@ -10,19 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xcontrast.cubes.facts import describe
 from xcontrast.sensors import S1, S2, SENSORS
 from xcontrast.sheets import Sheet
 
-__all__ = ["describe_any", "describe_pairs"]
+__all__ = ["describe_pairs"]
 
 MOST = 8
 """Entries of a line; the rest is summed up."""
-
-
-def describe_any(obj: xr.Dataset) -> Sheet:
-    """Describe a cube, a collection or pairs; nothing is read."""
-    return describe_pairs(obj) if "pair" in obj.dims else describe(obj)
 
 
 def describe_pairs(pairs: xr.Dataset) -> Sheet:

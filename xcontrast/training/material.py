@@ -8,6 +8,7 @@ import xarray as xr
 
 from xcontrast.errors import DataError, problem
 from xcontrast.progress import hush
+from xcontrast.requirements import require_places
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.cutting import chips
 from xcontrast.sampling.images import take_images
@@ -90,6 +91,7 @@ def as_chips(obj: xr.Dataset | Chips, method: str, options: PretrainOptions) -> 
     if isinstance(obj, Chips):
         found = obj
     else:
+        require_places(obj)
         paired = obj if "pair" in obj.dims else _pair(obj, method, options)
         with hush(not options.progress):
             found = chips(paired, size=options.chip_size)
@@ -117,6 +119,7 @@ def as_chips(obj: xr.Dataset | Chips, method: str, options: PretrainOptions) -> 
 
 def _pair(cube: xr.Dataset, method: str, options: PretrainOptions) -> xr.Dataset:
     if method == "multimodal":
+        _check_both(cube)
         return pairs(cube, kind="both" if options.seasonal_weight else "cross-sensor")
     if method in DATES:
         return pairs(cube, kind="seasonal")
@@ -124,6 +127,20 @@ def _pair(cube: xr.Dataset, method: str, options: PretrainOptions) -> xr.Dataset
     if len(sensors) == 1:
         return take_images(cube, sensors[0])
     return pairs(cube, kind="cross-sensor")
+
+
+def _check_both(cube: xr.Dataset) -> None:
+    present = [sensor for sensor in SENSORS if sensor.name in cube]
+    missing = [sensor.name for sensor in SENSORS if sensor not in present]
+    if present and missing:
+        raise DataError(
+            problem(
+                expected="a cube with both sensors, s1 and s2, for method='multimodal'",
+                received=f"{present[0].title} alone",
+                do=f"add {missing[0]} with xc.open_cube or xc.as_cube, or train on the images "
+                "that there are: method='simclr'",
+            )
+        )
 
 
 def _count_dates(windows: Chips) -> int:

@@ -6,10 +6,26 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xcontrast.errors import DataError, problem
+from xcontrast.fields import ABOVE_0, FROM_0, SHARE, Rule, check_fields
 from xcontrast.nn.augmentation import PLAIN, SAR, Augmentation
 
 __all__ = ["PretrainOptions"]
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("learning_rate", "temperature", "out_stride", "clip", "queue"), ABOVE_0),
+    **dict.fromkeys(("eval_every", "micro_batch"), ABOVE_0),
+    **dict.fromkeys(("weight_decay", "min_distance", "dense_weight", "seasonal_weight"), FROM_0),
+    "checkpoint_seconds": FROM_0,
+    "warmup": ("of 0 or more and below 1", lambda share: 0 <= share < 1),
+    "key_momentum": SHARE,
+    **dict.fromkeys(("n_projected", "n_hidden"), ("above 1", lambda n: n > 1)),
+    **dict.fromkeys(("crop_size", "chip_size"), ("of 16 px or more", lambda side: side >= 16)),
+    "crop_scale": (
+        "of two shares, 0 < least <= largest <= 1",
+        lambda pair: 0 < pair[0] <= pair[1] <= 1,
+    ),
+    "val_fraction": ("above 0 and below 1", lambda share: 0 < share < 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +47,7 @@ class PretrainOptions:
     """
 
     optimiser: Literal["adamw", "sgd", "lars"] = "adamw"
+    """lars is the dual-encoder paper's, for batches of thousands; sgd is Seasonal Contrast's."""
     learning_rate: float = 1e-3
     """Peak, after the warm-up."""
     weight_decay: float = 1e-4
@@ -111,15 +128,7 @@ class PretrainOptions:
     """Show bars."""
 
     def __post_init__(self) -> None:
-        wrong = [name for name, good in _judge(self).items() if not good]
-        if wrong:
-            raise DataError(
-                problem(
-                    expected="options in their documented ranges",
-                    received=", ".join(f"{name}={getattr(self, name)!r}" for name in wrong),
-                    do="see the fields of xc.PretrainOptions",
-                )
-            )
+        check_fields(self, RULES)
 
     def augmentation(self, sensor: str) -> Augmentation:
         """Give the augmentation of a sensor."""
@@ -159,37 +168,3 @@ class PretrainOptions:
         from xcontrast.training.presets import publish
 
         return cls(**{**publish(method, batch_size), **changed})
-
-
-def _judge(options: PretrainOptions) -> dict[str, bool]:
-    """Say of each field whether its value can be."""
-    low, high = options.crop_scale
-    positive = (
-        "learning_rate", "temperature", "out_stride", "clip", "queue", "eval_every", "micro_batch"
-    )  # fmt: skip
-    verdict = {
-        name: getattr(options, name) is None or getattr(options, name) > 0 for name in positive
-    }
-    not_negative = (
-        "weight_decay", "min_distance", "dense_weight", "seasonal_weight", "checkpoint_seconds"
-    )  # fmt: skip
-    verdict |= {
-        name: getattr(options, name) is None or getattr(options, name) >= 0 for name in not_negative
-    }
-    return verdict | {
-        "warmup": 0 <= options.warmup < 1,
-        "key_momentum": 0 <= options.key_momentum <= 1,
-        "n_projected": options.n_projected > 1,
-        "n_hidden": options.n_hidden is None or options.n_hidden > 1,
-        "crop_size": options.crop_size is None or options.crop_size >= 16,
-        "crop_scale": 0 < low <= high <= 1,
-        "chip_size": options.chip_size >= 16,
-        "val_fraction": 0 < options.val_fraction < 1,
-        "optimiser": options.optimiser in ("adamw", "sgd", "lars"),
-        "schedule": options.schedule in ("cosine", "steps"),
-        "negatives": options.negatives in ("both", "cross", "none"),
-        "pooled": options.pooled in ("all", "last"),
-        "stem": options.stem in ("own", "3x3"),
-        "scaling": options.scaling in ("standard", "paper", "weights"),
-        "precision": options.precision in ("auto", "32", "bf16"),
-    }
