@@ -14,6 +14,7 @@ import pytest
 import xcontrast as xc
 from xcontrast.errors import DataError
 from xcontrast.fields import explain_fields
+from xcontrast.protocols.options import ReproduceOptions
 
 EXPLAINED = (
     *(kind for name, kind in vars(xc).items() if is_dataclass(kind) and name.endswith("Options")),
@@ -21,6 +22,7 @@ EXPLAINED = (
     xc.Legend,
     xc.Patience,
     xc.Sensor,
+    ReproduceOptions,
 )
 BARE = {"loss", "weight_decay"}
 """Fields of FinetuneOptions whose names and values say all."""

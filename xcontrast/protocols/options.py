@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xcontrast.fields import explain_fields
+
 __all__ = ["ReproduceOptions"]
 
 
@@ -35,3 +37,6 @@ class ReproduceOptions:
     def limit(self, n_steps: int) -> int:
         """Give the steps of a training that the paper has so many of."""
         return n_steps if self.max_steps is None else min(n_steps, self.max_steps)
+
+
+explain_fields(ReproduceOptions)

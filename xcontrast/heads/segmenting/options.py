@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from xcontrast.errors import DataError, problem
+from xcontrast.fields import ABOVE_0, FROM_0, Rule, check_fields
 
 __all__ = ["FinetuneOptions"]
+
+BELOW_1: Rule = ("of 0 or more and below 1", lambda share: 0 <= share < 1)
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("learning_rate", "clip", "eval_every", "patience"), ABOVE_0),
+    **dict.fromkeys(("encoder_rate", "balance", "weight_decay", "gain", "noise"), FROM_0),
+    **dict.fromkeys(("average", "dropout", "brightness", "drop_sensor", "val_fraction"), BELOW_1),
+    "crop_size": ("of 16 px or more", lambda side: side >= 16),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,8 @@ class FinetuneOptions:
     dropout: float = 0.1
     """Share of the decoder's features that are dropped in training."""
     loss: Literal["ce", "dice", "focal", "ce+dice"] = "ce+dice"
+    """Cross-entropy, Dice, focal, or the sum of the first two; pixels without a label have no part
+    in any."""
     balance: float = 0.0
     """Categories weigh by their share of the labelled pixels to the power of -x: 1 makes all
     count alike, and probabilities too high for the rare ones. Dice needs none."""
@@ -48,6 +59,7 @@ class FinetuneOptions:
     learning_rate: float = 1e-3
     """At the first step."""
     weight_decay: float = 1e-2
+    """Of the optimiser."""
     schedule: Literal["cosine", "poly", "exponential"] = "cosine"
     """To zero by a cosine or to the power of .9; or by .95 a hundredth of the steps."""
     clip: float | None = 1.0
@@ -94,13 +106,14 @@ class FinetuneOptions:
     """Show a bar."""
 
     def __post_init__(self) -> None:
-        wrong = [name for name, good in _judge(self).items() if not good]
-        if wrong:
+        check_fields(self, RULES)
+        if self.held_groups and self.groups is None:
             raise DataError(
                 problem(
-                    expected="options in their documented ranges",
-                    received=", ".join(f"{name}={getattr(self, name)!r}" for name in wrong),
-                    do="see the fields of xc.FinetuneOptions",
+                    expected="options in their documented ranges: held_groups with groups",
+                    received=f"held_groups={self.held_groups!r} and no groups",
+                    do="name the coord that they are of, as groups='scene'; see "
+                    "help(xc.FinetuneOptions)",
                 )
             )
 
@@ -135,27 +148,3 @@ class FinetuneOptions:
         from xcontrast.heads.segmenting.presets import find_preset
 
         return cls(**{**find_preset(name).options, **changed})
-
-
-def _judge(options: FinetuneOptions) -> dict[str, bool]:
-    """Say of each field whether its value can be."""
-    choices = {
-        "trained": ("none", "deepest", "all"),
-        "norms": (None, "fixed", "batch"),
-        "temporal": ("both", "difference"),
-        "loss": ("ce", "dice", "focal", "ce+dice"),
-        "optimiser": ("adamw", "adam", "sgd"),
-        "schedule": ("cosine", "poly", "exponential"),
-        "precision": ("auto", "32", "bf16"),
-    }
-    verdict = {name: getattr(options, name) in values for name, values in choices.items()}
-    positive = ("learning_rate", "clip", "eval_every", "patience")
-    not_negative = ("encoder_rate", "balance", "weight_decay", "gain", "noise")
-    shares = ("average", "dropout", "brightness", "drop_sensor", "val_fraction")
-    verdict |= {n: getattr(options, n) is None or getattr(options, n) > 0 for n in positive}
-    verdict |= {n: getattr(options, n) >= 0 for n in not_negative}
-    verdict |= {n: 0 <= getattr(options, n) < 1 for n in shares}
-    return verdict | {
-        "crop_size": options.crop_size >= 16,
-        "held_groups": not options.held_groups or options.groups is not None,
-    }
