@@ -52,3 +52,26 @@ def test_a_store_is_not_overwritten_unasked(tmp_path: Path) -> None:
         xc.write_zarr(array, path)
     xc.write_zarr(array + 1, path, overwrite=True)
     assert float(xr.open_zarr(path).a.mean()) == 1
+
+
+def test_sensors_keep_chunks_of_their_own(tmp_path: Path) -> None:
+    cube = planted_cube(48, n_times=6)[["s1", "s2"]]
+    chunked = cube.assign(
+        s1=cube.s1.chunk(s1_time=2, y=16, x=16), s2=cube.s2.chunk(s2_time=3, y=24, x=(7, 20, 21))
+    )
+    before = {name: chunked[name].chunks for name in ("s1", "s2")}
+    back = xr.open_zarr(xc.write_zarr(chunked, tmp_path / "cube.zarr", progress=False))
+    assert dict(back.s1.chunksizes) == dict(chunked.s1.chunksizes)
+    assert back.s2.chunksizes["y"] == (24, 24)
+    assert back.s2.chunksizes["x"] == (21, 21, 6)
+    xr.testing.assert_equal(back.load(), cube)
+    # What was given is left as it is.
+    assert {name: chunked[name].chunks for name in ("s1", "s2")} == before
+
+
+def test_pairs_of_unlike_time_chunks_are_written(tmp_path: Path) -> None:
+    cube = planted_cube(64, n_times=6)
+    chunked = cube.chunk(s1_time=1, s2_time=4, y=32, x=32)
+    pairs = xc.pairs(chunked)
+    back = xr.open_zarr(xc.write_zarr(pairs, tmp_path / "pairs.zarr", progress=False))
+    xr.testing.assert_equal(back.load(), pairs.load())

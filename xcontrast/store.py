@@ -101,13 +101,19 @@ def make_storable(data: xr.Dataset) -> xr.Dataset:
     Dataset
     """
     data = data.drop_encoding()
-    for dim, sizes in data.chunks.items():
-        if len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]:
-            data = data.chunk({dim: max(sizes)})
     data.attrs = _plain(drop_levels(data.attrs))
     for variable in data.variables.values():
         variable.attrs = _plain(variable.attrs)
+        # Of each variable apart: sensors may be chunked differently along dims that they share.
+        uneven = {dim: max(sizes) for dim, sizes in variable.chunksizes.items() if _uneven(sizes)}
+        if uneven:
+            variable.data = variable.chunk(uneven).data
     return data
+
+
+def _uneven(sizes: tuple[int, ...]) -> bool:
+    """Tell whether Zarr cannot hold such chunks: all but the last are of one length there."""
+    return len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]
 
 
 def _plain(attrs: dict[Any, Any]) -> dict[str, Any]:
