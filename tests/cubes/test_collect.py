@@ -132,8 +132,17 @@ def test_an_api_a_catalog_and_items_give_one_collection(
             name: xc.collect(places, store=tmp_path / f"{name}.zarr", source=source, **asked)
             for name, source in sources.items()
         }
-    xr.testing.assert_identical(stores["items"].compute(), stores["path"].compute())
-    xr.testing.assert_identical(stores["api"].compute(), stores["path"].compute())
+    _same_but_source(stores["items"], stores["path"])
+    _same_but_source(stores["api"], stores["path"])
+
+
+def _same_but_source(found: xr.Dataset, expected: xr.Dataset) -> None:
+    stated = []
+    for own in (found, expected):
+        plan = json.loads(own.attrs["xcontrast_plan"])
+        del plan["reading"]["source"]
+        stated.append(own.assign_attrs(xcontrast_plan=plan).compute())
+    xr.testing.assert_identical(*stated)
 
 
 SCRIPT = """
@@ -238,7 +247,7 @@ def test_a_fault_of_the_network_keeps_what_was_gathered(
         assert 0 < kept.sizes["location"] < 6
         server.recover()
         mended = xc.collect(places, store=target, source=remote, **asked)
-    xr.testing.assert_identical(mended.compute(), whole.compute())
+    _same_but_source(mended, whole)
 
 
 def test_a_file_that_is_gone_is_a_draw_rejected(
@@ -379,6 +388,75 @@ def test_a_store_of_another_call_is_left_alone(
         xc.collect(_sample(2, region), store=other, **asked)
     with pytest.raises(SourceError, match=r"a collection that xc.collect wrote"):
         xc.open_collection(other)
+
+
+def _options(max_draws: int = 50, **cube: object) -> xc.CollectOptions:
+    return xc.CollectOptions(progress=False, max_draws=max_draws, cube=xc.CubeOptions(**cube))
+
+
+def test_a_store_insists_on_what_changes_pixels_or_draws(
+    archive: Path, items: list, region: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, store = _sample(2, region), tmp_path / "c.zarr"
+    asked = {**ASKED, "dates": 1, "source": archive}
+    first = xc.collect(places, store=store, **asked).compute()
+    for options, named in (
+        (_options(floor_db=-12), "floor_db"),
+        (_options(invalid_scl=()), "invalid_scl"),
+        (_options(resampling="nearest"), "resampling"),
+        (_options(max_draws=3), "max_draws"),
+    ):
+        with pytest.raises(SourceError, match=rf"the same call; .*begun with other {named}\."):
+            xc.collect(places, store=store, **{**asked, "options": options})
+    for source in (items, None, "https://example.org/stac"):
+        with pytest.raises(SourceError, match=r"the same call; .*begun with other source\."):
+            xc.collect(places, store=store, **{**asked, "source": source})
+    # How files are reached, and how numbers and paths are spelled, changes nothing.
+    monkeypatch.chdir(archive.parent)
+    patience = xc.Patience(attempts=2)
+    same = xc.CubeOptions(
+        sign=None, patience=patience, invalid_scl=[*xc.CubeOptions().invalid_scl][::-1],
+        floor_db=np.float32(-40),
+    )  # fmt: skip
+    options = xc.CollectOptions(progress=False, threads=1, cube=same)
+    change = {"source": archive.name, "options": options, "size": np.int64(32), "max_cloud": 80.0}
+    again = xc.collect(places, store=store, **{**asked, **change})
+    xr.testing.assert_identical(again.compute(), first)
+
+
+def test_a_source_states_no_secrets(archive: Path, region: tuple, tmp_path: Path) -> None:
+    from xcontrast.cubes.collecting.collect import _name_source
+
+    plain = "https://example.org/stac"
+    assert _name_source("https://me:key@example.org/stac/?token=abc") == plain
+    assert _name_source(None) == _name_source("https://planetarycomputer.microsoft.com/api/stac/v1")
+
+
+def test_a_store_of_an_earlier_version_is_gone_on_with(
+    archive: Path, region: tuple, tmp_path: Path
+) -> None:
+    """Such stores do not state how they are read."""
+    import zarr
+
+    places, store = _sample(2, region), tmp_path / "c.zarr"
+    asked = {**ASKED, "dates": 1, "source": archive}
+    first = xc.collect(places, store=store, **asked).compute()
+    group = zarr.open_group(str(store), mode="r+")
+    told = json.loads(str(group.attrs["xcontrast_plan"]))
+    del told["reading"]
+    group.attrs["xcontrast_plan"] = json.dumps(told, sort_keys=True)
+    zarr.consolidate_metadata(str(store))
+    again = xc.collect(places, store=store, **asked)
+    xr.testing.assert_equal(again.compute(), first)
+    with pytest.raises(SourceError, match=r"begun with other seed\."):
+        xc.collect(places, store=store, seed=1, **asked)
+
+
+def test_a_wrong_source_begins_no_store(archive: Path, region: tuple, tmp_path: Path) -> None:
+    store = tmp_path / "c.zarr"
+    with pytest.raises(SourceError, match=r"a STAC API, a static catalog"):
+        xc.collect(_sample(2, region), store=store, **{**ASKED, "source": tmp_path / "none.json"})
+    assert not store.exists()
 
 
 def test_a_place_without_images_is_given_up_and_said(
