@@ -21,7 +21,7 @@ from xcontrast.cubes.collecting.plan import CollectOptions, CollectPlan
 from xcontrast.cubes.collecting.shards import Job, coordinates_of, gather_all, is_address, open_once
 from xcontrast.cubes.collecting.store import create_store, finish_store
 from xcontrast.cubes.cube import choose_bands, choose_sensors
-from xcontrast.cubes.periods import parse_period
+from xcontrast.cubes.periods import parse_period, read_span
 from xcontrast.cubes.signing import PLANETARY_COMPUTER
 from xcontrast.cubes.sources import ItemList, SourceLike, open_source
 from xcontrast.errors import DataError, problem
@@ -198,7 +198,8 @@ def _period(
         if "plan" in begun:
             return begun["plan"]["start"], begun["plan"]["end"]
     end = pd.Timestamp.now(tz="UTC").floor("D") - LATEST
-    needed = (rest["dates"] - 1) * pd.Timedelta(rest["gap"]) + pd.Timedelta(rest["window"])
+    gap, window = (read_span(rest[name], name) for name in ("gap", "window"))
+    needed = (rest["dates"] - 1) * gap + window
     return (end - needed - pd.Timedelta(365, "D")).isoformat(), end.isoformat()
 
 

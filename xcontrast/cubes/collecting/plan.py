@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xcontrast.cubes.options import CubeOptions
+from xcontrast.cubes.periods import read_span
 from xcontrast.errors import DataError, problem
 
 __all__ = ["CollectOptions", "CollectPlan"]
@@ -76,6 +77,8 @@ class CollectPlan:
     preset: Literal["paper"] | None
 
     def __post_init__(self) -> None:
+        for name in ("gap", "window", "tolerance"):
+            read_span(getattr(self, name), name)
         wrong = self._find_wrong()
         if wrong:
             raise DataError(
@@ -95,15 +98,11 @@ class CollectPlan:
             wrong.append(f"max_cloud={self.max_cloud}")
         if not 0 <= self.max_invalid <= 1:
             wrong.append(f"max_invalid={self.max_invalid}")
-        try:
-            short = self.room < pd.Timedelta(0) or self.span <= pd.Timedelta(0)
-        except ValueError as error:
-            return [*wrong, str(error)]
+        short = self.room < pd.Timedelta(0) or self.span <= pd.Timedelta(0)
         if short and not wrong:
-            needed = (self.dates - 1) * pd.Timedelta(self.gap) + self.span
             wrong.append(
                 f"{self.dates} dates {self.gap} apart with windows of {self.window}, "
-                f"{needed.days} days in all, in {self.start[:10]} to {self.end[:10]}"
+                f"{self.needed.days} days in all, in {self.start[:10]} to {self.end[:10]}"
             )
         return wrong
 
@@ -116,7 +115,12 @@ class CollectPlan:
     def room(self) -> pd.Timedelta:
         """How far all dates may be shifted together."""
         whole = pd.Timestamp(self.end) - pd.Timestamp(self.start)
-        return whole - (self.dates - 1) * pd.Timedelta(self.gap) - self.span
+        return whole - self.needed
+
+    @property
+    def needed(self) -> pd.Timedelta:
+        """From the begin of the first window to the end of the last."""
+        return (self.dates - 1) * pd.Timedelta(self.gap) + self.span
 
     @property
     def backward(self) -> bool:
