@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xcontrast.conventions import drop_levels
-from xcontrast.errors import SourceError, problem
+from xcontrast.errors import DataError, SourceError, problem
 from xcontrast.progress import track
 
 __all__ = ["make_storable", "write_zarr"]
@@ -49,6 +49,8 @@ def write_zarr(
     ------
     SourceError
         If the store is there and `overwrite` is not set.
+    DataError
+        If a DataArray has no name.
 
     Notes
     -----
@@ -70,7 +72,7 @@ def write_zarr(
                 do="choose another path, or set overwrite=True",
             )
         )
-    data = obj.to_dataset() if isinstance(obj, xr.DataArray) else obj
+    data = _to_dataset(obj)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -86,6 +88,21 @@ def write_zarr(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _to_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    if isinstance(obj, xr.Dataset):
+        return obj
+    if not isinstance(obj, xr.DataArray) or obj.name is None or obj.name in obj.coords:
+        named = f"a DataArray named {obj.name!r}" if isinstance(obj, xr.DataArray) else repr(obj)
+        raise DataError(
+            problem(
+                expected="a Dataset, or a DataArray with a name of its own",
+                received=named if len(named) < 80 else f"{named[:80]} …",
+                do="name it: array.rename('label')",
+            )
+        )
+    return obj.to_dataset()
 
 
 def make_storable(data: xr.Dataset) -> xr.Dataset:
@@ -117,18 +134,26 @@ def _uneven(sizes: tuple[int, ...]) -> bool:
 
 
 def _plain(attrs: dict[Any, Any]) -> dict[str, Any]:
-    """Keep numbers, text and lists of them; the rest becomes JSON text, None is dropped."""
+    """Keep numbers, text and lists of them; a mapping becomes JSON text, None is dropped."""
     plain: dict[str, Any] = {}
     for key, value in attrs.items():
-        if isinstance(value, np.ndarray | np.generic):
-            value = value.tolist()
-        if isinstance(value, dict):
-            value = json.dumps(value)
-        elif not isinstance(value, str | int | float | bool | list | tuple | None):
-            value = str(value)
-        if value is not None:
-            plain[str(key)] = value
+        own = _plain_value(value)
+        if own is not None:
+            plain[str(key)] = json.dumps(own) if isinstance(own, dict) else own
     return plain
+
+
+def _plain_value(value: Any) -> Any:
+    """Make what JSON cannot hold numbers, lists or text, at any depth."""
+    if isinstance(value, np.ndarray):
+        return _plain_value(list(value) if value.ndim else value[()])
+    if isinstance(value, np.generic) and value.dtype.kind not in "mM":
+        return _plain_value(value.item())  # Of times it would be a bare number: these become text.
+    if isinstance(value, dict):
+        return {str(key): _plain_value(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_value(own) for own in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 @contextmanager

@@ -344,6 +344,12 @@ def test_a_collection_trains_an_encoder(gathered: xr.Dataset, tmp_path: Path) ->
     [
         ({"dates": 12}, DataError, r"that fit into the period.*12 dates 60D apart.*675 days"),
         ({"size": 8}, DataError, r"size of 16 px or more.*size=8"),
+        ({"size": 32.5}, DataError, r"whole numbers of dates, size.*size=32\.5\. Do"),
+        ({"size": "32"}, DataError, r"whole numbers of dates, size.*size='32'"),
+        ({"dates": 2.5}, DataError, r"whole numbers of dates.*received dates=2\.5\. Do"),
+        ({"dates": 2.5, "datetime": None}, DataError, r"whole numbers of dates.*dates=2\.5"),
+        ({"seed": -1}, DataError, r"seed of 0 or more.*received seed=-1\. Do"),
+        ({"max_cloud": None}, DataError, r"max_cloud in 0\.\.100.*max_cloud=None"),
         ({"max_cloud": -1}, DataError, r"max_cloud in 0..100.*max_cloud=-1"),
         ({"gap": "often"}, DataError, r"a gap of at least zero.*received 'often'"),
         ({"gap": 60}, DataError, r"a gap of at least zero, such as '3D'.*received 60\."),
@@ -373,6 +379,8 @@ def test_no_locations_and_no_draws(archive: Path, region: tuple, tmp_path: Path)
         xc.collect(_sample(2, region).iloc[:0], store=tmp_path / "c.zarr", source=archive, **ASKED)
     with pytest.raises(DataError, match=r"at least one draw.*max_draws=0"):
         xc.CollectOptions(max_draws=0)
+    with pytest.raises(DataError, match=r"at least one draw.*max_draws=2\.5"):
+        xc.CollectOptions(max_draws=2.5)
     with pytest.raises(DataError, match=r"preset None or 'paper'; received.*'best'"):
         xc.CollectOptions(preset="best")
 

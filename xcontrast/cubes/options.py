@@ -27,7 +27,8 @@ class CubeOptions:
     """
 
     crs: str | int | None = None
-    """Of the grid made from a bbox; by default the UTM zone of its centre."""
+    """Of the grid made from a bbox, as a name or an EPSG code; by default the UTM zone of its
+    centre."""
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = "bilinear"
     """Of bands that do not lie on the grid (20 and 60 m bands, other zones); scene classes are
     always the nearest."""
@@ -55,6 +56,8 @@ class CubeOptions:
             wrong.append(f"invalid_scl={self.invalid_scl}")
         if self.sign not in ("auto", None) and not callable(self.sign):
             wrong.append(f"sign={self.sign!r}")
+        if self.crs is not None and not _is_crs(self.crs):
+            wrong.append(f"crs={self.crs!r}")
         if wrong:
             raise DataError(
                 problem(
@@ -63,3 +66,16 @@ class CubeOptions:
                     do="see the fields of xc.CubeOptions",
                 )
             )
+
+
+def _is_crs(crs: str | int) -> bool:
+    from odc.geo.crs import CRS
+    from pyproj.exceptions import CRSError
+
+    if str(crs).lower().startswith("utm"):
+        return True  # odc's own name of the zone of a place.
+    try:
+        CRS(crs)
+    except CRSError:
+        return False
+    return True

@@ -16,6 +16,12 @@ from xcontrast.errors import DataError, problem
 __all__ = ["CollectOptions", "CollectPlan"]
 
 
+def _is_whole(value: object, least: int) -> bool:
+    return (
+        isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CollectOptions:
     """How a collection is gathered beyond the call's own arguments.
@@ -46,7 +52,8 @@ class CollectOptions:
     """How images are read."""
 
     def __post_init__(self) -> None:
-        if self.max_draws < 1 or self.threads < 1 or self.preset not in (None, "paper"):
+        whole = _is_whole(self.max_draws, 1) and _is_whole(self.threads, 1)
+        if not whole or self.preset not in (None, "paper"):
             raise DataError(
                 problem(
                     expected="at least one draw and one thread, preset None or 'paper'",
@@ -83,23 +90,27 @@ class CollectPlan:
         if wrong:
             raise DataError(
                 problem(
-                    expected="dates, gap, window and tolerance that fit into the period; size of "
-                    "16 px or more; max_cloud in 0..100 and max_invalid in 0..1",
+                    expected="dates, gap, window and tolerance that fit into the period; whole "
+                    "numbers of dates, size of 16 px or more and seed of 0 or more; max_cloud in "
+                    "0..100 and max_invalid in 0..1",
                     received=", ".join(wrong),
-                    do="widen the period, or ask for fewer dates or a smaller gap",
+                    do="mend what was received; where the period is too short, widen it, or ask "
+                    "for fewer dates or a smaller gap",
                 )
             )
 
     def _find_wrong(self) -> list[str]:
-        wrong = [f"{n}={getattr(self, n)}" for n in ("dates", "size") if getattr(self, n) < 1]
-        if 1 <= self.size < 16:
-            wrong.append(f"size={self.size}")
-        if not 0 <= self.max_cloud <= 100:
-            wrong.append(f"max_cloud={self.max_cloud}")
-        if not 0 <= self.max_invalid <= 1:
-            wrong.append(f"max_invalid={self.max_invalid}")
+        least = {"dates": 1, "size": 16, "seed": 0}
+        most = {"max_cloud": 100, "max_invalid": 1}
+        wrong = [name for name, low in least.items() if not _is_whole(getattr(self, name), low)]
+        for name, high in most.items():
+            share = getattr(self, name)
+            if not isinstance(share, int | float | np.number) or not 0 <= share <= high:
+                wrong.append(name)
+        if wrong:
+            return [f"{name}={getattr(self, name)!r}" for name in wrong]
         short = self.room < pd.Timedelta(0) or self.span <= pd.Timedelta(0)
-        if short and not wrong:
+        if short:
             wrong.append(
                 f"{self.dates} dates {self.gap} apart with windows of {self.window}, "
                 f"{self.needed.days} days in all, in {self.start[:10]} to {self.end[:10]}"
