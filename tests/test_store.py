@@ -111,3 +111,23 @@ def test_what_has_no_name_is_refused(obj: object, received: str, tmp_path: Path)
     with pytest.raises(DataError, match=rf"with a name of its own; received {received}\. Do this"):
         xc.write_zarr(obj, tmp_path / "a.zarr", progress=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "path", ["memory://x.zarr", "s3://bucket/x.zarr", Path("s3://bucket/x.zarr"), "file:///tmp/x"]
+)
+def test_addresses_are_refused(
+    path: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    array = xr.DataArray(np.zeros(4), dims="y", name="a")
+    with pytest.raises(SourceError, match=r"on a disk of this machine; received \w+:/.*then copy"):
+        xc.write_zarr(array, path, overwrite=True, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths_with_colons_are_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    array = xr.DataArray(np.zeros(4), dims="y", name="a")
+    for path in (tmp_path / "b:c" / "a.zarr", "2023-01-01T10:00.zarr"):
+        assert xc.write_zarr(array, path, progress=False).is_dir()

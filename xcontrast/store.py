@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from xcontrast.conventions import drop_levels
 from xcontrast.errors import DataError, SourceError, problem
 from xcontrast.progress import track
 
-__all__ = ["make_storable", "write_zarr"]
+__all__ = ["local_path", "make_storable", "write_zarr"]
 
 
 def write_zarr(
@@ -48,7 +49,7 @@ def write_zarr(
     Raises
     ------
     SourceError
-        If the store is there and `overwrite` is not set.
+        If the store is there and `overwrite` is not set, or it is an address, such as ``s3://``.
     DataError
         If a DataArray has no name.
 
@@ -63,7 +64,7 @@ def write_zarr(
     >>> xr.open_zarr(path).s1.dtype
     dtype('float32')
     """
-    target = Path(path)
+    target = local_path(path)
     if target.exists() and not overwrite:
         raise SourceError(
             problem(
@@ -88,6 +89,35 @@ def write_zarr(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Give the path of a store on disk: elsewhere it could not be made whole by a renaming.
+
+    Parameters
+    ----------
+    path : path
+        Of the store.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    SourceError
+        If it is an address.
+    """
+    # Two letters at least: one is a drive. A Path has made one slash of two.
+    if re.match(r"[A-Za-z][\w+.:-]+:/", str(path)):
+        raise SourceError(
+            problem(
+                expected="a path on a disk of this machine",
+                received=str(path),
+                do="write to a local path, then copy the store to where it belongs",
+            )
+        )
+    return Path(path)
 
 
 def _to_dataset(obj: xr.Dataset | xr.DataArray) -> xr.Dataset:

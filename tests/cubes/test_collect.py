@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import geopandas
@@ -436,7 +437,9 @@ def test_a_store_insists_on_what_changes_pixels_or_draws(
     )  # fmt: skip
     options = xc.CollectOptions(progress=False, threads=1, cube=same)
     change = {"source": archive.name, "options": options, "size": np.int64(32), "max_cloud": 80.0}
-    again = xc.collect(places, store=store, **{**asked, **change})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", xr.SerializationWarning)
+        again = xc.collect(places, store=store, **{**asked, **change})
     xr.testing.assert_identical(again.compute(), first)
 
 
@@ -473,6 +476,15 @@ def test_a_wrong_source_begins_no_store(archive: Path, region: tuple, tmp_path: 
     with pytest.raises(SourceError, match=r"a STAC API, a static catalog"):
         xc.collect(_sample(2, region), store=store, **{**ASKED, "source": tmp_path / "none.json"})
     assert not store.exists()
+
+
+def test_an_address_is_no_store(
+    archive: Path, region: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=r"a disk of this machine; received memory://c\.zarr"):
+        xc.collect(_sample(1, region), store="memory://c.zarr", source=archive, **ASKED)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_without_images_is_given_up_and_said(

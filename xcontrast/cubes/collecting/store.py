@@ -28,6 +28,7 @@ from xcontrast.cubes.collecting.plan import CollectPlan
 from xcontrast.cubes.facts import SUMMARY
 from xcontrast.errors import SourceError, problem
 from xcontrast.sensors import SENSORS, STORED_NODATA
+from xcontrast.store import local_path
 
 __all__ = ["create_store", "finish_store", "write_shard"]
 
@@ -72,11 +73,11 @@ def create_store(
     Raises
     ------
     SourceError
-        If something else is there.
+        If something else is there, or it is an address.
     """
     told = {"plan": asdict(plan), "n": n, "locations": dict(recipe), READING: dict(reading)}
     stated = json.dumps(told, sort_keys=True, default=_to_json)
-    path = Path(store)
+    path = local_path(store)
     if path.exists():
         _check_same(path, stated)
         return shard_length(plan, n)
@@ -233,6 +234,8 @@ def finish_store(store: str | os.PathLike[str], summary: Mapping[str, Any]) -> N
     attrs = dict(zarr.open_group(str(store), mode="r").attrs)
     plan = json.loads(str(attrs[PLAN]))["plan"]
     coords = xr.Dataset(coords=to_coords(read_record(store), plan)).drop_vars("location")
+    # xarray's own list of coords, where this was finished before: it warns of one that is there.
+    attrs.pop("coordinates", None)
     # Appending replaces the attributes of the whole.
     coords.attrs = {**attrs, SUMMARY: json.dumps(dict(summary))}
     with warnings.catch_warnings():
