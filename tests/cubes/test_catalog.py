@@ -262,6 +262,15 @@ def test_items_across_the_antimeridian_are_found_where_they_are() -> None:
         ({"bands": {"s1": ("vv",)}, "sensors": ("s2",)}, r"received bands for s1"),
         ({"bands": {"s2": ("B04", "red")}}, r"each band of Sentinel-2 once"),
         ({"max_cloud": 300}, r"max_cloud in 0..100"),
+        ({"bbox": (9, 45, 9.1)}, r"a bbox of four numbers.*bbox=\(9, 45, 9\.1\)"),
+        ({"bbox": ("9", 45, 9.1, 45.1)}, r"a bbox of four numbers.*bbox=\('9', 45"),
+        ({"resolution": 0}, r"a resolution above zero.*received resolution=0\. Do"),
+        ({"resolution": -10}, r"a resolution above zero.*received resolution=-10\. Do"),
+        ({"resolution": "10"}, r"a resolution above zero.*received resolution='10'"),
+        ({"chunks": {"y": "auto", "x": "auto"}}, r"whole numbers of pixels.*'y': 'auto'"),
+        ({"chunks": {"y": 0, "x": 32}}, r"whole numbers of pixels.*'y': 0"),
+        ({"chunks": {"y": -2, "x": 32}}, r"whole numbers of pixels.*'y': -2"),
+        ({"chunks": "auto"}, r"whole numbers of pixels.*chunks='auto'"),
         ({"on_error": "ignore"}, r"on_error 'raise' or 'nan'; received.*'ignore'"),
     ],
 )
@@ -269,6 +278,23 @@ def test_bad_calls(call: dict, message: str) -> None:
     arguments = {"bbox": (9, 45, 9.1, 45.1), "datetime": "2023", "source": []} | call
     with pytest.raises(DataError, match=message):
         xc.open_cube(**arguments)
+
+
+@pytest.mark.parametrize("crs", ["junk", 999999, "", 32632.5])
+def test_a_crs_that_is_none(crs: object) -> None:
+    with pytest.raises(DataError, match=rf"in their documented ranges; received crs={crs!r}\."):
+        xc.CubeOptions(crs=crs)
+
+
+def test_grids_and_chunks_in_any_form() -> None:
+    """Nothing is refused that served: the call goes on to look for items."""
+    box = np.array([9, 45, 9.1, 45.1], "float32")
+    for crs in ("EPSG:32632", 32632, "utm", None):
+        with pytest.raises(DataError, match=r"Sentinel-1 items in \(9\.000"):
+            xc.open_cube(
+                bbox=box, datetime="2023", source=[], resolution=np.float32(20),
+                chunks={"y": np.int64(64), "x": -1}, options=xc.CubeOptions(crs=crs),
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(

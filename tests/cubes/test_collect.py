@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import geopandas
@@ -132,8 +133,17 @@ def test_an_api_a_catalog_and_items_give_one_collection(
             name: xc.collect(places, store=tmp_path / f"{name}.zarr", source=source, **asked)
             for name, source in sources.items()
         }
-    xr.testing.assert_identical(stores["items"].compute(), stores["path"].compute())
-    xr.testing.assert_identical(stores["api"].compute(), stores["path"].compute())
+    _same_but_source(stores["items"], stores["path"])
+    _same_but_source(stores["api"], stores["path"])
+
+
+def _same_but_source(found: xr.Dataset, expected: xr.Dataset) -> None:
+    stated = []
+    for own in (found, expected):
+        plan = json.loads(own.attrs["xcontrast_plan"])
+        del plan["reading"]["source"]
+        stated.append(own.assign_attrs(xcontrast_plan=plan).compute())
+    xr.testing.assert_identical(*stated)
 
 
 SCRIPT = """
@@ -238,7 +248,7 @@ def test_a_fault_of_the_network_keeps_what_was_gathered(
         assert 0 < kept.sizes["location"] < 6
         server.recover()
         mended = xc.collect(places, store=target, source=remote, **asked)
-    xr.testing.assert_identical(mended.compute(), whole.compute())
+    _same_but_source(mended, whole)
 
 
 def test_a_file_that_is_gone_is_a_draw_rejected(
@@ -335,8 +345,22 @@ def test_a_collection_trains_an_encoder(gathered: xr.Dataset, tmp_path: Path) ->
     [
         ({"dates": 12}, DataError, r"that fit into the period.*12 dates 60D apart.*675 days"),
         ({"size": 8}, DataError, r"size of 16 px or more.*size=8"),
+        ({"size": 32.5}, DataError, r"whole numbers of dates, size.*size=32\.5\. Do"),
+        ({"size": "32"}, DataError, r"whole numbers of dates, size.*size='32'"),
+        ({"dates": 2.5}, DataError, r"whole numbers of dates.*received dates=2\.5\. Do"),
+        ({"dates": 2.5, "datetime": None}, DataError, r"whole numbers of dates.*dates=2\.5"),
+        ({"seed": -1}, DataError, r"seed of 0 or more.*received seed=-1\. Do"),
+        ({"max_cloud": None}, DataError, r"max_cloud in 0\.\.100.*max_cloud=None"),
         ({"max_cloud": -1}, DataError, r"max_cloud in 0..100.*max_cloud=-1"),
-        ({"gap": "often"}, DataError, r"that fit into the period"),
+        ({"gap": "often"}, DataError, r"a gap of at least zero.*received 'often'"),
+        ({"gap": 60}, DataError, r"a gap of at least zero, such as '3D'.*received 60\."),
+        ({"gap": "60"}, DataError, r"a gap of at least zero.*received '60'"),
+        ({"gap": "-3D", "datetime": None}, DataError, r"a gap of at least zero.*received '-3D'"),
+        ({"gap": 60, "datetime": None}, DataError, r"a gap of at least zero.*received 60\."),
+        ({"window": "x"}, DataError, r"a window of at least zero.*received 'x'"),
+        ({"window": "0D"}, DataError, r"that fit into the period.*windows of 0D"),
+        ({"tolerance": "x"}, DataError, r"a tolerance of at least zero.*received 'x'"),
+        ({"tolerance": 3.0}, DataError, r"a tolerance of at least zero.*received 3\.0"),
         ({"datetime": "2023/.."}, DataError, r"a period with both ends; received '2023/\.\.'"),
         ({"datetime": "then"}, DataError, r"Expected a date, month or year"),
         ({"sensors": ("s3",)}, DataError, r"sensors 's1' and/or 's2'; received 's3'"),
@@ -356,6 +380,8 @@ def test_no_locations_and_no_draws(archive: Path, region: tuple, tmp_path: Path)
         xc.collect(_sample(2, region).iloc[:0], store=tmp_path / "c.zarr", source=archive, **ASKED)
     with pytest.raises(DataError, match=r"at least one draw.*max_draws=0"):
         xc.CollectOptions(max_draws=0)
+    with pytest.raises(DataError, match=r"at least one draw.*max_draws=2\.5"):
+        xc.CollectOptions(max_draws=2.5)
     with pytest.raises(DataError, match=r"preset None or 'paper'; received.*'best'"):
         xc.CollectOptions(preset="best")
 
@@ -379,6 +405,86 @@ def test_a_store_of_another_call_is_left_alone(
         xc.collect(_sample(2, region), store=other, **asked)
     with pytest.raises(SourceError, match=r"a collection that xc.collect wrote"):
         xc.open_collection(other)
+
+
+def _options(max_draws: int = 50, **cube: object) -> xc.CollectOptions:
+    return xc.CollectOptions(progress=False, max_draws=max_draws, cube=xc.CubeOptions(**cube))
+
+
+def test_a_store_insists_on_what_changes_pixels_or_draws(
+    archive: Path, items: list, region: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, store = _sample(2, region), tmp_path / "c.zarr"
+    asked = {**ASKED, "dates": 1, "source": archive}
+    first = xc.collect(places, store=store, **asked).compute()
+    for options, named in (
+        (_options(floor_db=-12), "floor_db"),
+        (_options(invalid_scl=()), "invalid_scl"),
+        (_options(resampling="nearest"), "resampling"),
+        (_options(max_draws=3), "max_draws"),
+    ):
+        with pytest.raises(SourceError, match=rf"the same call; .*begun with other {named}\."):
+            xc.collect(places, store=store, **{**asked, "options": options})
+    for source in (items, None, "https://example.org/stac"):
+        with pytest.raises(SourceError, match=r"the same call; .*begun with other source\."):
+            xc.collect(places, store=store, **{**asked, "source": source})
+    # How files are reached, and how numbers and paths are spelled, changes nothing.
+    monkeypatch.chdir(archive.parent)
+    patience = xc.Patience(attempts=2)
+    same = xc.CubeOptions(
+        sign=None, patience=patience, invalid_scl=[*xc.CubeOptions().invalid_scl][::-1],
+        floor_db=np.float32(-40),
+    )  # fmt: skip
+    options = xc.CollectOptions(progress=False, threads=1, cube=same)
+    change = {"source": archive.name, "options": options, "size": np.int64(32), "max_cloud": 80.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", xr.SerializationWarning)
+        again = xc.collect(places, store=store, **{**asked, **change})
+    xr.testing.assert_identical(again.compute(), first)
+
+
+def test_a_source_states_no_secrets(archive: Path, region: tuple, tmp_path: Path) -> None:
+    from xcontrast.cubes.collecting.collect import _name_source
+
+    plain = "https://example.org/stac"
+    assert _name_source("https://me:key@example.org/stac/?token=abc") == plain
+    assert _name_source(None) == _name_source("https://planetarycomputer.microsoft.com/api/stac/v1")
+
+
+def test_a_store_of_an_earlier_version_is_gone_on_with(
+    archive: Path, region: tuple, tmp_path: Path
+) -> None:
+    """Such stores do not state how they are read."""
+    import zarr
+
+    places, store = _sample(2, region), tmp_path / "c.zarr"
+    asked = {**ASKED, "dates": 1, "source": archive}
+    first = xc.collect(places, store=store, **asked).compute()
+    group = zarr.open_group(str(store), mode="r+")
+    told = json.loads(str(group.attrs["xcontrast_plan"]))
+    del told["reading"]
+    group.attrs["xcontrast_plan"] = json.dumps(told, sort_keys=True)
+    zarr.consolidate_metadata(str(store))
+    again = xc.collect(places, store=store, **asked)
+    xr.testing.assert_equal(again.compute(), first)
+    with pytest.raises(SourceError, match=r"begun with other seed\."):
+        xc.collect(places, store=store, seed=1, **asked)
+
+
+def test_a_wrong_source_begins_no_store(archive: Path, region: tuple, tmp_path: Path) -> None:
+    store = tmp_path / "c.zarr"
+    with pytest.raises(SourceError, match=r"a STAC API, a static catalog"):
+        xc.collect(_sample(2, region), store=store, **{**ASKED, "source": tmp_path / "none.json"})
+    assert not store.exists()
+
+
+def test_an_address_is_no_store(
+    archive: Path, region: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=r"a disk of this machine; received memory://c\.zarr"):
+        xc.collect(_sample(1, region), store="memory://c.zarr", source=archive, **ASKED)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_without_images_is_given_up_and_said(

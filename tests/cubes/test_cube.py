@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pystac
 import pytest
 import rasterio
@@ -12,7 +14,7 @@ from archives import ORIGIN, item, ssl4eo_items, write_band
 from servers import serve_api
 
 import xcontrast as xc
-from xcontrast.cubes.periods import parse_period
+from xcontrast.cubes.periods import parse_period, read_span
 from xcontrast.errors import DataError, SourceError
 
 N = 64
@@ -315,6 +317,19 @@ def test_periods(text: str, start: str | None, end: str | None) -> None:
 def test_periods_that_are_none(text: str) -> None:
     with pytest.raises(DataError, match="Expected a date, month or year"):
         parse_period(text)
+
+
+@pytest.mark.parametrize(
+    "span", ["3D", "72:00:00", pd.Timedelta("3D"), dt.timedelta(3), np.timedelta64(3, "D"), "P3D"]
+)
+def test_spans(span: object) -> None:
+    assert read_span(span, "gap") == pd.Timedelta(3, "D")
+
+
+@pytest.mark.parametrize("span", [60, 60.0, np.int64(60), True, "60", "", None, "-3D", "NaT", []])
+def test_spans_that_are_none(span: object) -> None:
+    with pytest.raises(DataError, match=r"Expected a gap of at least zero, such as '3D' or '12h'"):
+        read_span(span, "gap")
 
 
 @pytest.mark.parametrize(

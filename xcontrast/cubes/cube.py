@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from xcontrast.cubes.catalog import find_items
@@ -112,10 +114,12 @@ def open_cube(
     import rioxarray  # noqa: F401  (registers .rio)
 
     options = options or CubeOptions()
-    _check(max_cloud, on_error)
+    _check(bbox, resolution, chunks)
+    _check_limits(max_cloud, on_error)
     chosen = choose_sensors(sensors)
     by_sensor = choose_bands(bands, chosen)
-    grid = choose_grid(bbox, geobox, resolution, options.crs)
+    box: Any = None if bbox is None else tuple(map(float, bbox))
+    grid = choose_grid(box, geobox, float(resolution), options.crs)
     areas = areas_of(grid)
     sizes = choose_chunks(grid, max(map(len, by_sensor.values())), chunks)
     opened = open_source(source)
@@ -188,7 +192,33 @@ def choose_bands(
     return chosen
 
 
-def _check(max_cloud: float | None, on_error: str) -> None:
+def _check(bbox: Any, resolution: Any, chunks: Any) -> None:
+    """Refuse what libraries below would refuse in words of their own, or take for something."""
+    wrong = []
+    if bbox is not None and (
+        len(bbox) != 4 or not all(isinstance(v, int | float | np.number) for v in bbox)
+    ):
+        wrong.append(f"bbox={bbox!r}")
+    if not isinstance(resolution, int | float | np.number) or not 0 < resolution < math.inf:
+        wrong.append(f"resolution={resolution!r}")
+    sizes = {} if chunks is None else chunks
+    if not isinstance(sizes, Mapping) or not all(
+        isinstance(n, int | np.integer) and (n == -1 or n > 0) for n in sizes.values()
+    ):
+        wrong.append(f"chunks={chunks!r}")
+    if wrong:
+        raise DataError(
+            problem(
+                expected="a bbox of four numbers, a resolution above zero, and chunks as whole "
+                "numbers of pixels along y and x (-1 is all)",
+                received=", ".join(wrong),
+                do="write them as bbox=(west, south, east, north), resolution=10, "
+                "chunks={'y': 512, 'x': 512}",
+            )
+        )
+
+
+def _check_limits(max_cloud: float | None, on_error: str) -> None:
     if (max_cloud is not None and not 0 <= max_cloud <= 100) or on_error not in ("raise", "nan"):
         raise DataError(
             problem(

@@ -12,7 +12,22 @@ from xcontrast.fields import Rule, check_fields
 
 __all__ = ["CubeOptions"]
 
+
+def _is_crs(crs: str | int) -> bool:
+    from odc.geo.crs import CRS
+    from pyproj.exceptions import CRSError
+
+    if str(crs).lower().startswith("utm"):
+        return True  # odc's own name of the zone of a place.
+    try:
+        CRS(crs)
+    except CRSError:
+        return False
+    return True
+
+
 RULES: dict[str, Rule] = {
+    "crs": ("as a name or an EPSG code that there is", _is_crs),
     "invalid_scl": ("in 0..11", lambda codes: set(codes) <= set(range(12))),
     "sign": ("'auto', None or a function", lambda sign: sign == "auto" or callable(sign)),
 }
@@ -30,7 +45,8 @@ class CubeOptions:
     """
 
     crs: str | int | None = None
-    """Of the grid made from a bbox; by default the UTM zone of its centre."""
+    """Of the grid made from a bbox, as a name or an EPSG code; by default the UTM zone of its
+    centre."""
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = "bilinear"
     """Of bands that do not lie on the grid (20 and 60 m bands, other zones); scene classes are
     always the nearest."""

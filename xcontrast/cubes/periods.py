@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from xcontrast.errors import DataError, SourceError, problem
@@ -123,13 +126,21 @@ def read_span(span: str | pd.Timedelta, name: str) -> pd.Timedelta:
     Raises
     ------
     DataError
-        If it cannot be read or is below zero.
+        If it cannot be read, has no unit or is below zero.
+
+    Examples
+    --------
+    >>> read_span("36h", "gap")
+    Timedelta('1 days 12:00:00')
     """
-    try:
-        limit = pd.Timedelta(span)
-    except ValueError:
-        limit = pd.Timedelta(-1, "D")
-    if pd.isna(limit) or limit < pd.Timedelta(0):
+    limit: pd.Timedelta | None = None
+    # pandas would take a bare number for nanoseconds.
+    if isinstance(span, dt.timedelta | np.timedelta64) or (
+        isinstance(span, str) and re.search("[a-zA-Z:]", span)
+    ):
+        with contextlib.suppress(ValueError):
+            limit = pd.Timedelta(span)
+    if limit is None or pd.isna(limit) or limit < pd.Timedelta(0):
         raise DataError(
             problem(
                 expected=f"a {name} of at least zero, such as '3D' or '12h'",

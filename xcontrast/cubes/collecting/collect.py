@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -16,11 +18,12 @@ import xarray as xr
 from xcontrast.cubes.collecting.collection import PLAN, open_collection, read_record
 from xcontrast.cubes.collecting.gather import REASONS
 from xcontrast.cubes.collecting.plan import CollectOptions, CollectPlan
-from xcontrast.cubes.collecting.shards import Job, coordinates_of, gather_all, is_address
+from xcontrast.cubes.collecting.shards import Job, coordinates_of, gather_all, is_address, open_once
 from xcontrast.cubes.collecting.store import create_store, finish_store
 from xcontrast.cubes.cube import choose_bands, choose_sensors
-from xcontrast.cubes.periods import parse_period
-from xcontrast.cubes.sources import SourceLike, open_source
+from xcontrast.cubes.periods import parse_period, read_span
+from xcontrast.cubes.signing import PLANETARY_COMPUTER
+from xcontrast.cubes.sources import ItemList, SourceLike, open_source
 from xcontrast.errors import DataError, problem
 
 if TYPE_CHECKING:
@@ -131,10 +134,13 @@ def collect(
         raise DataError(problem(expected="locations", received="none", do="sample some"))
     # The points too: other rows of one frame have the same recipe.
     recipe = dict(locations.attrs.get("recipe", {})) | _describe_points(locations)
-    length = create_store(store, plan, n, recipe)
-    target = str(Path(store).resolve())
     # An address is opened by every worker; items travel with the task.
     opened: Any = source if is_address(source) else open_source(source)
+    if is_address(source) and not Path(store).exists():
+        # A wrong address shall not begin a store that insists on it.
+        open_once(opened)
+    length = create_store(store, plan, n, recipe, _describe_reading(options, opened))
+    target = str(Path(store).resolve())
     job = Job(plan, options, target, opened, locations)
     missing = read_record(target).sel(fact="attempt").isnull().values
     pending = [first for first in range(0, n, length) if missing[first : first + length].any()]
@@ -192,7 +198,8 @@ def _period(
         if "plan" in begun:
             return begun["plan"]["start"], begun["plan"]["end"]
     end = pd.Timestamp.now(tz="UTC").floor("D") - LATEST
-    needed = (rest["dates"] - 1) * pd.Timedelta(rest["gap"]) + pd.Timedelta(rest["window"])
+    gap, window = (read_span(rest[name], name) for name in ("gap", "window"))
+    needed = (rest["dates"] - 1) * gap + window
     return (end - needed - pd.Timedelta(365, "D")).isoformat(), end.isoformat()
 
 
@@ -201,6 +208,28 @@ def _describe_points(locations: GeoDataFrame) -> dict[str, Any]:
     lon, lat = coordinates_of(locations)
     digest = hashlib.sha256(np.round([lon, lat], 7).tobytes()).hexdigest()[:16]
     return {"points": digest}
+
+
+def _describe_reading(options: CollectOptions, source: Any) -> dict[str, Any]:
+    """State what pixels and draws depend on besides the plan; how files are reached may change."""
+    names = {field.name for field in fields(options.cube)} - {"sign", "patience"}
+    cube = {name: getattr(options.cube, name) for name in names}
+    cube["invalid_scl"] = sorted(cube["invalid_scl"])
+    return {"source": _name_source(source), "max_draws": options.max_draws, **cube}
+
+
+def _name_source(source: Any) -> str:
+    """Name a source: by its address, without what may be secret in it, or by its items."""
+    if isinstance(source, ItemList):
+        ids = "\n".join(sorted(item.id for item in source.items))
+        return f"items {hashlib.sha256(ids.encode()).hexdigest()[:16]}"
+    if not is_address(source):
+        return type(source).__name__
+    address = str(PLANETARY_COMPUTER if source is None else source)
+    if "://" not in address:
+        return str(Path(address).resolve())
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def _summarise(store: str) -> dict[str, Any]:

@@ -10,9 +10,16 @@ import numpy as np
 import pandas as pd
 
 from xcontrast.cubes.options import CubeOptions
+from xcontrast.cubes.periods import read_span
 from xcontrast.errors import DataError, problem
 
 __all__ = ["CollectOptions", "CollectPlan"]
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return (
+        isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +52,8 @@ class CollectOptions:
     """How images are read."""
 
     def __post_init__(self) -> None:
-        if self.max_draws < 1 or self.threads < 1 or self.preset not in (None, "paper"):
+        whole = _is_whole(self.max_draws, 1) and _is_whole(self.threads, 1)
+        if not whole or self.preset not in (None, "paper"):
             raise DataError(
                 problem(
                     expected="at least one draw and one thread, preset None or 'paper'",
@@ -76,34 +84,36 @@ class CollectPlan:
     preset: Literal["paper"] | None
 
     def __post_init__(self) -> None:
+        for name in ("gap", "window", "tolerance"):
+            read_span(getattr(self, name), name)
         wrong = self._find_wrong()
         if wrong:
             raise DataError(
                 problem(
-                    expected="dates, gap, window and tolerance that fit into the period; size of "
-                    "16 px or more; max_cloud in 0..100 and max_invalid in 0..1",
+                    expected="dates, gap, window and tolerance that fit into the period; whole "
+                    "numbers of dates, size of 16 px or more and seed of 0 or more; max_cloud in "
+                    "0..100 and max_invalid in 0..1",
                     received=", ".join(wrong),
-                    do="widen the period, or ask for fewer dates or a smaller gap",
+                    do="mend what was received; where the period is too short, widen it, or ask "
+                    "for fewer dates or a smaller gap",
                 )
             )
 
     def _find_wrong(self) -> list[str]:
-        wrong = [f"{n}={getattr(self, n)}" for n in ("dates", "size") if getattr(self, n) < 1]
-        if 1 <= self.size < 16:
-            wrong.append(f"size={self.size}")
-        if not 0 <= self.max_cloud <= 100:
-            wrong.append(f"max_cloud={self.max_cloud}")
-        if not 0 <= self.max_invalid <= 1:
-            wrong.append(f"max_invalid={self.max_invalid}")
-        try:
-            short = self.room < pd.Timedelta(0) or self.span <= pd.Timedelta(0)
-        except ValueError as error:
-            return [*wrong, str(error)]
-        if short and not wrong:
-            needed = (self.dates - 1) * pd.Timedelta(self.gap) + self.span
+        least = {"dates": 1, "size": 16, "seed": 0}
+        most = {"max_cloud": 100, "max_invalid": 1}
+        wrong = [name for name, low in least.items() if not _is_whole(getattr(self, name), low)]
+        for name, high in most.items():
+            share = getattr(self, name)
+            if not isinstance(share, int | float | np.number) or not 0 <= share <= high:
+                wrong.append(name)
+        if wrong:
+            return [f"{name}={getattr(self, name)!r}" for name in wrong]
+        short = self.room < pd.Timedelta(0) or self.span <= pd.Timedelta(0)
+        if short:
             wrong.append(
                 f"{self.dates} dates {self.gap} apart with windows of {self.window}, "
-                f"{needed.days} days in all, in {self.start[:10]} to {self.end[:10]}"
+                f"{self.needed.days} days in all, in {self.start[:10]} to {self.end[:10]}"
             )
         return wrong
 
@@ -116,7 +126,12 @@ class CollectPlan:
     def room(self) -> pd.Timedelta:
         """How far all dates may be shifted together."""
         whole = pd.Timestamp(self.end) - pd.Timestamp(self.start)
-        return whole - (self.dates - 1) * pd.Timedelta(self.gap) - self.span
+        return whole - self.needed
+
+    @property
+    def needed(self) -> pd.Timedelta:
+        """From the begin of the first window to the end of the last."""
+        return (self.dates - 1) * pd.Timedelta(self.gap) + self.span
 
     @property
     def backward(self) -> bool:

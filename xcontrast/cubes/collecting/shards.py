@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from geopandas import GeoDataFrame
 
-__all__ = ["Job", "coordinates_of", "gather_all", "is_address"]
+__all__ = ["Job", "coordinates_of", "gather_all", "is_address", "open_once"]
 
 PLACES = 8
 """Candidates of a location: every one keeps its distance to all others, so more would not fit."""
@@ -102,7 +102,7 @@ def _gather_shard(
     job: Job, first: int, last: int, tick: Callable[[], object] = lambda: None
 ) -> int:
     """Gather the locations of a shard side by side, and write them."""
-    source = _open_once(job.source) if is_address(job.source) else job.source
+    source = open_once(job.source) if is_address(job.source) else job.source
     pool = ThreadPoolExecutor(job.options.threads, "xcontrast-collect")
     try:
         futures = [pool.submit(_gather_location, job, source, i) for i in range(first, last)]
@@ -154,7 +154,8 @@ def is_address(source: Any) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _open_once(source: str | Path | None) -> Source:
+def open_once(source: str | Path | None) -> Source:
+    """Open an address, once in a process."""
     return open_source(source)
 
 

@@ -28,9 +28,11 @@ from xcontrast.cubes.collecting.plan import CollectPlan
 from xcontrast.cubes.facts import SUMMARY
 from xcontrast.errors import SourceError, problem
 from xcontrast.sensors import SENSORS, STORED_NODATA
+from xcontrast.store import local_path
 
 __all__ = ["create_store", "finish_store", "write_shard"]
 
+READING = "reading"
 SHARD_BYTES = 256e6
 """Values in a shard, at most: a worker holds one, and there are few files."""
 
@@ -42,7 +44,11 @@ def shard_length(plan: CollectPlan, n: int) -> int:
 
 
 def create_store(
-    store: str | os.PathLike[str], plan: CollectPlan, n: int, recipe: Mapping[str, Any]
+    store: str | os.PathLike[str],
+    plan: CollectPlan,
+    n: int,
+    recipe: Mapping[str, Any],
+    reading: Mapping[str, Any],
 ) -> int:
     """Create the store of a collection, empty, or find the one that was begun.
 
@@ -56,6 +62,8 @@ def create_store(
         Locations.
     recipe : mapping
         Of the locations.
+    reading : mapping
+        What pixels and draws depend on besides.
 
     Returns
     -------
@@ -65,10 +73,11 @@ def create_store(
     Raises
     ------
     SourceError
-        If something else is there.
+        If something else is there, or it is an address.
     """
-    stated = json.dumps({"plan": asdict(plan), "n": n, "locations": dict(recipe)}, sort_keys=True)
-    path = Path(store)
+    told = {"plan": asdict(plan), "n": n, "locations": dict(recipe), READING: dict(reading)}
+    stated = json.dumps(told, sort_keys=True, default=_to_json)
+    path = local_path(store)
     if path.exists():
         _check_same(path, stated)
         return shard_length(plan, n)
@@ -141,13 +150,15 @@ def _check_same(path: Path, stated: str) -> None:
         found = zarr.open_group(path, mode="r").attrs.get(PLAN)
     except (OSError, ValueError, KeyError):
         found = None
-    if found == stated:
-        return
     received = str(path)
     if found is not None:
-        old, new = (_flatten(json.loads(str(text))) for text in (found, stated))
-        changed = [key for key in new if old.get(key) != new[key]]
-        received += f", begun with other {', '.join(changed) or 'settings'}"
+        begun, told = json.loads(str(found)), json.loads(stated)
+        # Earlier versions did not state the reading: such a store is taken on trust, as it was.
+        old, new = _flatten({READING: told[READING], **begun}), _flatten(told)
+        changed = [key for key in {**new, **old} if old.get(key) != new.get(key)]
+        if not changed:
+            return
+        received += f", begun with other {', '.join(changed)}"
     raise SourceError(
         problem(
             expected="a store that does not exist, or one begun with the same call",
@@ -158,7 +169,13 @@ def _check_same(path: Path, stated: str) -> None:
 
 
 def _flatten(stated: dict[str, Any]) -> dict[str, Any]:
-    return {"n": stated["n"], "locations": stated["locations"], **stated["plan"]}
+    rest = {**stated["plan"], **stated[READING]}
+    return {"n": stated["n"], "locations": stated["locations"], **rest}
+
+
+def _to_json(value: Any) -> Any:
+    """Give numbers of NumPy as plain ones, anything else as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def write_shard(
@@ -217,6 +234,8 @@ def finish_store(store: str | os.PathLike[str], summary: Mapping[str, Any]) -> N
     attrs = dict(zarr.open_group(str(store), mode="r").attrs)
     plan = json.loads(str(attrs[PLAN]))["plan"]
     coords = xr.Dataset(coords=to_coords(read_record(store), plan)).drop_vars("location")
+    # xarray's own list of coords, where this was finished before: it warns of one that is there.
+    attrs.pop("coordinates", None)
     # Appending replaces the attributes of the whole.
     coords.attrs = {**attrs, SUMMARY: json.dumps(dict(summary))}
     with warnings.catch_warnings():
