@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scenes import planted_cube
 
 import xcontrast as xc
 from xcontrast.errors import DataError
@@ -145,3 +146,21 @@ def test_ready_made_tiles_become_a_collection() -> None:
 def test_arrays_that_cannot_be_a_cube(call: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         xc.as_cube(**call)
+
+
+@pytest.mark.parametrize("units", ["dB", "unknown"])
+def test_what_is_not_finite_is_not_seen(units: str) -> None:
+    decibels = _mine(["vv", "vh"], -12.0)
+    decibels[:, :, :3] = -np.inf
+    cube = xc.as_cube(s1=decibels, s1_units=units)
+    assert cube.s1.isnull().values[:, :, :3].all()
+    assert float(cube.s1_valid.mean()) == 0.5
+    lazy = xc.as_cube(s1=decibels.chunk(y=3), s1_units=units)
+    assert lazy.s1.chunks is not None
+    assert lazy.s1.isnull().mean() == 0.5
+
+
+def test_pairs_without_validity_take_no_infinite_value_for_ground() -> None:
+    cube = planted_cube(32)
+    cube["s1"][:, :, :16] = -np.inf
+    assert xc.chips(xc.pairs(cube), size=32, min_valid=0).valid_fraction.tolist() == [0.5, 0.5]

@@ -35,7 +35,8 @@ def seen_by(pairs: xr.Dataset, sensor: Sensor) -> xr.DataArray:
     """
     if sensor.valid in pairs:
         return pairs[sensor.valid]
-    return pairs[sensor.name].isel({sensor.band: 0}, drop=True).notnull()
+    seen: xr.DataArray = np.isfinite(pairs[sensor.name].isel({sensor.band: 0}, drop=True))
+    return seen
 
 
 def _seen_by_all(pairs: xr.Dataset) -> xr.DataArray:
