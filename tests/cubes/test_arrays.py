@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 from scenes import planted_cube
 
@@ -73,7 +74,6 @@ def test_bands_in_the_usual_spellings(bands: list[str]) -> None:
 
 
 def test_a_variable_a_band_as_odc_stac_gives(no_compute: None) -> None:
-    import rioxarray  # noqa: F401
 
     ds = _mine(["VV", "VH"], -12).to_dataset("band").chunk(y=3)
     ds = ds.assign_coords(y=5e6 - 10 * np.arange(6), x=5e5 + 10 * np.arange(5)).rio.write_crs(32632)
@@ -164,3 +164,39 @@ def test_pairs_without_validity_take_no_infinite_value_for_ground() -> None:
     cube = planted_cube(32)
     cube["s1"][:, :, :16] = -np.inf
     assert xc.chips(xc.pairs(cube), size=32, min_valid=0).valid_fraction.tolist() == [0.5, 0.5]
+
+
+def _stored(dtype: str, code: float) -> xr.DataArray:
+    numbers = (_mine(["B04", "B08"]) * 10_000).astype(dtype)
+    numbers[:, :, :3] = code
+    return numbers
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        _stored("int16", -32768),
+        _stored("int16", -9999).assign_attrs(_FillValue=np.int16(-9999)),
+        _stored("uint16", 65535).assign_attrs(nodata=65535),
+        _stored("float32", -9999).assign_attrs(nodata="-9999"),
+        _stored("int32", -1).rio.write_nodata(-1),
+        _stored("int32", -1).rio.write_nodata(-1, encoded=True),
+        xr.Dataset({"B04": _stored("int16", -1)[:, 0].assign_attrs(nodata=-1).drop_vars("band")}),
+        _stored("float32", np.nan).assign_attrs(nodata=np.nan),
+    ],
+)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_stated_no_data_is_not_seen(numbers: xr.DataArray | xr.Dataset, lazy: bool) -> None:
+    cube = xc.as_cube(s2=numbers.chunk(y=2) if lazy else numbers, s2_scale=1e-4)
+    assert cube.s2.isnull().values[:, :, :3].all()
+    np.testing.assert_allclose(cube.s2.values[1, :, 3:], 0.3, rtol=1e-5)
+    assert float(cube.s2_valid.mean()) == 0.5
+
+
+def test_stated_no_data_of_radar_is_not_seen() -> None:
+    decibels = _mine(["vv", "vh"], -12.0).assign_attrs(nodata=-32768.0)
+    decibels[:, :, :4] = -32768
+    assert float(xc.as_cube(s1=decibels).s1_valid.mean()) == pytest.approx(1 / 3)
+    grey = (decibels * 0 + 7).astype("uint8").assign_attrs(_FillValue=255)
+    grey[:, :, :3] = 255
+    assert float(xc.as_cube(s1=grey, s1_units="unknown").s1_valid.mean()) == 0.5

@@ -11,7 +11,7 @@ from xcontrast.cubes.alignment import join_sensors
 from xcontrast.cubes.axes import crs_of, name_dims
 from xcontrast.cubes.loading import finish_sensor
 from xcontrast.cubes.radiometry import INVALID_SCL
-from xcontrast.cubes.units import to_physical
+from xcontrast.cubes.units import nodata_of, to_physical
 from xcontrast.errors import DataError, problem
 from xcontrast.sensors import S1, S2, Sensor
 
@@ -45,6 +45,7 @@ def as_cube(
         ``power`` becomes dB; ``unknown`` (stretched images) is taken as it is.
     s2_scale, s2_offset : float, optional
         Reflectance is ``value * s2_scale + s2_offset``. Needed for integers, where 0 is no data.
+        What ``_FillValue`` or ``nodata`` name, and -32768 of int16, is no data of either sensor.
 
     Returns
     -------
@@ -130,6 +131,7 @@ def _gather_variables(obj: xr.Dataset, sensor: Sensor) -> tuple[xr.DataArray, xr
             )
         )
     values = obj[kept].to_dataarray(sensor.band)
+    values.attrs = {"nodata": [code for name in kept for code in nodata_of(obj[name])]}
     values = values.assign_coords({sensor.band: np.array(bands, object)})
     crs = crs_of(obj)
     if crs is not None:

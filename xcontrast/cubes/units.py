@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xcontrast.cubes.radiometry import to_decibels
 from xcontrast.errors import DataError, problem
-from xcontrast.sensors import S1, S2, Sensor
+from xcontrast.sensors import S1, S2, STORED_NODATA, Sensor
 
-__all__ = ["to_physical"]
+__all__ = ["nodata_of", "to_physical"]
+
+NODATA = ("_FillValue", "missing_value", "fill_value", "nodata")
+
+
+def nodata_of(values: xr.DataArray) -> list[float]:
+    """Give the numbers that stand for no data.
+
+    Parameters
+    ----------
+    values : DataArray
+        Stored or decoded.
+
+    Returns
+    -------
+    list of float
+        What its attributes name; of integers also what the encoding names, which of floats xarray
+        has decoded already, and of int16 the package's own.
+    """
+    integer = np.issubdtype(values.dtype, np.integer)
+    sources = [values.attrs, values.encoding] if integer else [values.attrs]
+    stated = [np.ravel(own[key]) for own in sources for key in NODATA if key in own]
+    codes = pd.to_numeric(np.concatenate([*stated, []]), errors="coerce")
+    own = [float(STORED_NODATA)] if values.dtype == np.int16 else []
+    return sorted({*codes[np.isfinite(codes)].tolist(), *own})
 
 
 def to_physical(
@@ -53,7 +78,7 @@ def _physical_s1(values: xr.DataArray, units: str) -> xr.DataArray:
             )
         )
     if units == "unknown":
-        return values.astype("float32")
+        return _known(values, nodata_of(values)).astype("float32")
     if not np.issubdtype(values.dtype, np.floating):
         raise DataError(
             problem(
@@ -62,6 +87,7 @@ def _physical_s1(values: xr.DataArray, units: str) -> xr.DataArray:
                 do="calibrate first (the product's own formula), or say s1_units='unknown'",
             )
         )
+    values = _known(values, nodata_of(values))
     if units == "power":
         return to_decibels(values, floor=-40)
     _check_plausible(values, S1, "say s1_units='power' or 'unknown'")
@@ -79,11 +105,20 @@ def _physical_s2(values: xr.DataArray, scale: float | None, offset: float | None
                 "baseline 04.00 on",
             )
         )
-    known = values.where(values != 0) if integer else values
+    known = _known(values, [*nodata_of(values), 0.0] if integer else nodata_of(values))
     result = known.astype("float32") * np.float32(1 if scale is None else scale)
     result = result + np.float32(offset or 0)
     _check_plausible(result, S2, "give s2_scale and s2_offset")
     return result
+
+
+def _known(values: xr.DataArray, codes: list[float]) -> xr.DataArray:
+    if not codes:
+        return values
+    floating = np.issubdtype(values.dtype, np.floating)
+    with np.errstate(over="ignore"):  # Of float64's least number as float32.
+        listed = np.array(codes, values.dtype if floating else float)
+    return values.where(~values.isin(listed))
 
 
 def _check_plausible(values: xr.DataArray, sensor: Sensor, advice: str) -> None:

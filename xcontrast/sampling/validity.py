@@ -35,7 +35,8 @@ def seen_by(pairs: xr.Dataset, sensor: Sensor) -> xr.DataArray:
     """
     if sensor.valid in pairs:
         return pairs[sensor.valid]
-    seen: xr.DataArray = np.isfinite(pairs[sensor.name].isel({sensor.band: 0}, drop=True))
+    first = pairs[sensor.name].isel({sensor.band: 0}, drop=True)
+    seen: xr.DataArray = xr.apply_ufunc(np.isfinite, first, dask="allowed")
     return seen
 
 
