@@ -200,3 +200,92 @@ def test_stated_no_data_of_radar_is_not_seen() -> None:
     grey = (decibels * 0 + 7).astype("uint8").assign_attrs(_FillValue=255)
     grey[:, :, :3] = 255
     assert float(xc.as_cube(s1=grey, s1_units="unknown").s1_valid.mean()) == 0.5
+
+
+NOON = np.datetime64("2023-04-01T12", "ns")
+
+
+def _timed(times: object, bands: list[str], value: float) -> xr.DataArray:
+    return _mine(bands, value).assign_coords(time=times)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.DatetimeIndex(["2023-04-01T12", "2023-04-13T12"], tz="UTC"),
+        pd.DatetimeIndex(["2023-04-01T21", "2023-04-13T21"], tz="Asia/Tokyo"),
+        np.array(["2023-04-01T12:00:00Z", "2023-04-13T12:00"]),
+        np.array(["2023-04-01T12", "2023-04-13T12"], "datetime64[s]"),
+    ],
+)
+def test_times_are_utc_without_a_zone(times: object) -> None:
+    cube = xc.as_cube(s1=_timed(times, ["vv"], -12), s2=_timed(times, ["B04"], 0.3))
+    assert cube.s1_time.dtype == cube.s2_time.dtype == "datetime64[ns]"
+    assert cube.s1_time.values.tolist() == [NOON.item(), (NOON + np.timedelta64(12, "D")).item()]
+    assert xc.pairs(cube).sizes["pair"] == 2
+    one = xc.as_cube(s1=_timed(times, ["vv"], -12).isel(time=0))
+    assert one.s1_time.values.tolist() == [NOON.item()]
+
+
+def test_one_date_keeps_its_time() -> None:
+    times = [NOON, NOON + np.timedelta64(1, "D")]
+    one, two = _timed(times, ["vv"], -12).isel(time=0), _timed(times, ["B04"], 0.3).isel(time=1)
+    cube = xc.as_cube(s1=one, s2=two)
+    assert cube.s1.sizes["s1_time"] == cube.s2.sizes["s2_time"] == 1
+    assert "time" not in cube.coords
+    assert xc.pairs(cube).lag.values.tolist() == [-np.timedelta64(1, "D").astype("m8[ns]").item()]
+
+
+def test_times_that_are_none_are_told() -> None:
+    with pytest.raises(DataError, match=r"times as datetime64.*received .*before.*to_datetime"):
+        xc.as_cube(s1=_timed(["before", "after"], ["vv"], -12))
+
+
+def _places(times: object, bands: list[str], value: float) -> xr.DataArray:
+    one = _timed(times, bands, value)
+    return xr.concat(
+        [one, one],
+        xr.DataArray(
+            [
+                "a",
+                "b",
+            ],
+            dims="location",
+            name="location",
+        ),
+    )
+
+
+def test_a_collections_dates_are_its_times() -> None:
+    times = NOON + np.array([0, 10]) * np.timedelta64(1, "D")
+    cube = xc.as_cube(s2=_places(times, ["B04"], 0.3))
+    assert cube.s2_time.dims == ("location", "date")
+    assert (cube.s2_time.values == times).all()
+    assert xc.pairs(cube, kind="seasonal", gap="10D").sizes["pair"] == 2
+    with pytest.raises(DataError, match="at least 60 days"):
+        xc.pairs(cube, kind="seasonal", gap="60D")
+
+
+def test_a_collections_own_times_count_for_the_tolerance() -> None:
+    times = NOON + np.array([0, 10]) * np.timedelta64(1, "D")
+    two = _places(times, ["B04"], 0.3)
+    late = xr.DataArray(times + np.timedelta64(2, "D"), dims="time")
+    one = _places(times, ["vv"], -12).assign_coords(s1_time=late)
+    cube = xc.as_cube(s1=one, s2=two)
+    assert cube.s1_time.dims == cube.s2_time.dims == ("location", "date")
+    assert xc.pairs(cube, tolerance="2D").sizes["pair"] == 4
+    with pytest.raises(DataError, match="none that near"):
+        xc.pairs(cube, tolerance="1D")
+
+
+def test_dates_of_a_collection_may_be_labels() -> None:
+    cube = xc.as_cube(s2=_places(["before", "after"], ["B04"], 0.3))
+    assert cube.date.values.tolist() == ["before", "after"]
+    assert "s2_time" not in cube.coords
+    assert xc.pairs(cube, kind="seasonal").sizes["pair"] == 2
+
+
+def test_one_date_of_each_place_is_its_time() -> None:
+    cube = xc.as_cube(s2=_places([NOON, NOON], ["B04"], 0.3).isel(time=0))
+    assert cube.s2_time.dims == ("location",)
+    assert "time" not in cube.coords

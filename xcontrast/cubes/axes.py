@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
@@ -15,6 +19,7 @@ SPATIAL = {
     "x": ("x", "lon", "longitude", "easting"),
 }
 LOCATIONS = ("location", "tile", "sample")
+TIMES = ("time", "t", "date")
 
 
 def name_dims(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
@@ -34,12 +39,11 @@ def name_dims(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
         rename[found] = ours
     rename |= {names[s]: "location" for s in LOCATIONS if s in names}
     collection = "location" in rename.values()
-    time = next((names[s] for s in ("time", "t", "date", sensor.time) if s in names), None)
+    time = next((names[s] for s in (*TIMES, sensor.time) if s in names), None)
     if time is not None:
         rename[time] = "date" if collection else sensor.time
-    elif not collection:
-        values = values.expand_dims(sensor.time)
     values = values.rename({old: new for old, new in rename.items() if old != new})
+    values = _time_places(values, sensor) if collection else _time_steps(values, sensor)
     order = ("location", "date") if collection else (sensor.time,)
     allowed = {*order, sensor.band, "y", "x"}
     if extra := [dim for dim in values.dims if dim not in allowed]:
@@ -50,9 +54,62 @@ def name_dims(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
                 do="select along them, or stack them into time or location",
             )
         )
-    if sensor.time in values.coords and np.issubdtype(values[sensor.time].dtype, np.datetime64):
-        values[sensor.time] = values[sensor.time].astype("datetime64[ns]")
     return values.transpose(*(d for d in order if d in values.dims), ..., "y", "x")
+
+
+def _time_steps(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
+    """Have the times of a cube along a dim, also the one time of an array without such a dim."""
+    if sensor.time not in values.dims:
+        stated = _find_coord(values, (sensor.time, *TIMES))
+        if stated is not None and values[stated].ndim == 0:
+            values = values.rename({stated: sensor.time} if stated != sensor.time else {})
+        values = values.expand_dims(sensor.time)
+    if sensor.time not in values.coords or values[sensor.time].dtype.kind in "iuf":
+        return values
+    times = _read_times(values[sensor.time])
+    if times is None:
+        raise DataError(
+            problem(
+                expected=f"{sensor.title}'s times as datetime64, or as text like '2023-04-01'",
+                received=f"{values[sensor.time].dtype}, first {values[sensor.time].values[:1]}",
+                do="convert them: da.assign_coords(time=pandas.to_datetime(da.time))",
+            )
+        )
+    return values.assign_coords({sensor.time: (sensor.time, times, values[sensor.time].attrs)})
+
+
+def _time_places(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
+    """Have the times of a collection for every place and date, where something tells them."""
+    stated = _find_coord(values, (sensor.time, *TIMES))
+    times = None if stated is None else _read_times(values[stated])
+    if stated is None or times is None:
+        return values  # Labels, such as "before" and "after".
+    coord = xr.DataArray(times, dims=values[stated].dims, attrs=values[stated].attrs)
+    if stated not in values.dims:
+        values = values.drop_vars(stated)
+    elif values[stated].dtype.kind == "M":
+        values = values.assign_coords({stated: coord})
+    dims = [dim for dim in ("location", "date") if dim in values.dims]
+    coord = coord.expand_dims({dim: values.sizes[dim] for dim in dims if dim not in coord.dims})
+    return values.assign_coords({sensor.time: coord.transpose(*dims).copy()})
+
+
+def _find_coord(values: xr.DataArray, spellings: tuple[str, ...]) -> Any:
+    names = {str(name).lower(): name for name in values.coords}
+    return next((names[s] for s in spellings if s in names), None)
+
+
+def _read_times(coord: xr.DataArray) -> npt.NDArray[np.datetime64] | None:
+    """Give times in UTC, of datetimes with or without a zone and of ISO text; None of others."""
+    if coord.dtype.kind in "iufb":
+        return None
+    try:
+        flat = coord.to_index() if coord.ndim == 1 else coord.values.ravel()
+        read = pd.to_datetime(list(flat), utc=True, format="ISO8601")
+    except (TypeError, ValueError):
+        return None
+    times: npt.NDArray[np.datetime64] = read.tz_localize(None).as_unit("ns").values
+    return times.reshape(coord.shape)
 
 
 def crs_of(obj: xr.Dataset) -> str | None:
