@@ -289,3 +289,31 @@ def test_one_date_of_each_place_is_its_time() -> None:
     cube = xc.as_cube(s2=_places([NOON, NOON], ["B04"], 0.3).isel(time=0))
     assert cube.s2_time.dims == ("location",)
     assert "time" not in cube.coords
+
+
+def _placed(bands: list[str], value: float, epsg: int, name: str) -> xr.DataArray:
+    values = _mine(bands, value).assign_coords(y=5e6 - 10 * np.arange(6), x=5e5 + 10 * np.arange(5))
+    return values.rio.write_crs(epsg, grid_mapping_name=name)
+
+
+@pytest.mark.parametrize("name", ["crs", "spatial_ref", "lambert_azimuthal"])
+@pytest.mark.parametrize("of_variables", [False, True])
+def test_a_crs_under_any_name_is_the_cubes(name: str, of_variables: bool) -> None:
+    array = _placed(["vv", "vh"], -12, 3035, name)
+    cube = xc.as_cube(s1=array.to_dataset("band") if of_variables else array)
+    assert cube.rio.crs.to_epsg() == cube.odc.geobox.crs.epsg == 3035
+    assert cube.x.attrs["units"] == "metre"
+    assert name == "spatial_ref" or name not in cube.coords
+
+
+def test_the_crs_that_the_array_names_counts() -> None:
+    array = _placed(["vv"], -12, 32632, "crs")
+    other = array.rio.write_crs(4326, grid_mapping_name="other").coords["other"]
+    assert xc.as_cube(s1=array.assign_coords(spatial_ref=other)).rio.crs.to_epsg() == 32632
+
+
+@pytest.mark.parametrize("name", ["crs", "spatial_ref"])
+def test_sensors_in_two_zones_are_not_on_one_grid(name: str) -> None:
+    one, two = _placed(["vv"], -12, 32632, "crs"), _placed(["B04"], 0.3, 32633, name)
+    with pytest.raises(DataError, match=r"one grid; received s1 .*EPSG:32632 and s2 .*EPSG:32633"):
+        xc.as_cube(s1=one, s2=two)

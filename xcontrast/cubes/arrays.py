@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xcontrast.cubes.alignment import join_sensors
-from xcontrast.cubes.axes import crs_of, name_dims
+from xcontrast.cubes.axes import name_crs, name_dims
 from xcontrast.cubes.loading import finish_sensor
 from xcontrast.cubes.radiometry import INVALID_SCL
 from xcontrast.cubes.units import nodata_of, to_physical
@@ -104,7 +104,8 @@ def _gather(
             )
         bands = sensor.canonical_bands(list(obj[dim].values))
         named = obj.rename({dim: sensor.band}) if dim != sensor.band else obj
-        return named.assign_coords({sensor.band: np.array(bands, object)}), None
+        named = named.assign_coords({sensor.band: np.array(bands, object)})
+        return name_crs(named, obj), None
     if not isinstance(obj, xr.Dataset):
         raise DataError(
             problem(
@@ -133,8 +134,6 @@ def _gather_variables(obj: xr.Dataset, sensor: Sensor) -> tuple[xr.DataArray, xr
     values = obj[kept].to_dataarray(sensor.band)
     values.attrs = {"nodata": [code for name in kept for code in nodata_of(obj[name])]}
     values = values.assign_coords({sensor.band: np.array(bands, object)})
-    crs = crs_of(obj)
-    if crs is not None:
-        values = values.rio.write_crs(crs)
+    values = name_crs(values, obj)
     valid = None if scl is None or sensor is not S2 else ~obj[scl].isin(INVALID_SCL)
     return values, valid

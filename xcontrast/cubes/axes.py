@@ -12,7 +12,7 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.sensors import Sensor
 
-__all__ = ["crs_of", "name_dims"]
+__all__ = ["name_crs", "name_dims"]
 
 SPATIAL = {
     "y": ("y", "lat", "latitude", "northing"),
@@ -20,6 +20,8 @@ SPATIAL = {
 }
 LOCATIONS = ("location", "tile", "sample")
 TIMES = ("time", "t", "date")
+WKT = {"crs_wkt", "spatial_ref"}
+"""Attributes of a grid mapping that hold a CRS."""
 
 
 def name_dims(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
@@ -112,11 +114,33 @@ def _read_times(coord: xr.DataArray) -> npt.NDArray[np.datetime64] | None:
     return times.reshape(coord.shape)
 
 
-def crs_of(obj: xr.Dataset) -> str | None:
-    """Read the CRS of a CF grid mapping variable, such as ``crs`` or ``spatial_ref``."""
-    for name in ("spatial_ref", "crs"):
-        attrs = obj[name].attrs if name in obj.variables else {}
-        for key in ("crs_wkt", "spatial_ref"):
-            if key in attrs:
-                return str(attrs[key])
-    return None
+def name_crs(values: xr.DataArray, source: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Have the CRS in ``spatial_ref``, whatever grid mapping of the source states it.
+
+    Parameters
+    ----------
+    values : DataArray
+        Taken from the source.
+    source : DataArray or Dataset
+        With a scalar, such as ``crs``, that holds the CRS as WKT; or without.
+
+    Returns
+    -------
+    DataArray
+        With no other CRS than that which the source's arrays name, else ``spatial_ref``'s, else
+        any.
+    """
+    scalars = source.coords if isinstance(source, xr.DataArray) else source.variables
+    told = {n: v.attrs for n, v in scalars.items() if not v.ndim and not WKT.isdisjoint(v.attrs)}
+    if not told:
+        return values
+    arrays = [source] if isinstance(source, xr.DataArray) else list(source.data_vars.values())
+    named = [own.get("grid_mapping") for a in arrays for own in (a.attrs, a.encoding)]
+    chosen = next(name for name in [*named, "spatial_ref", *told] if name in told)
+    ours = {"spatial_ref"} & {chosen}
+    values = values.drop_vars([name for name in told if name in values.coords and name not in ours])
+    if "spatial_ref" in values.coords:
+        return values
+    wkt = next(told[chosen][key] for key in ("crs_wkt", "spatial_ref") if key in told[chosen])
+    named_so: xr.DataArray = values.rio.write_crs(str(wkt), grid_mapping_name="spatial_ref")
+    return named_so
