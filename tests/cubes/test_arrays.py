@@ -136,6 +136,7 @@ def test_ready_made_tiles_become_a_collection() -> None:
         ({"s1": _mine(["vv"], 0.1)}, r"some values negative.*s1_units='power'"),
         ({"s1": _mine(["vv"], -12.0).astype("int16")}, r"in dB as floats; received int16"),
         ({"s1": _mine(["vv"], -12.0), "s1_units": "amplitude"}, r"'power' or 'unknown'.*20 log10"),
+        ({"s1": _mine(["vv"], -12.0), "s1_units": "power"}, r"power.*median of -12.*s1_units='dB'"),
         ({"s1": xr.Dataset({"a": 1})}, "a variable for each band of Sentinel-1"),
         (
             {"s1": _mine(["vv"], -12.0), "s2": _mine(["B04"]).isel(x=slice(3))},
@@ -317,3 +318,12 @@ def test_sensors_in_two_zones_are_not_on_one_grid(name: str) -> None:
     one, two = _placed(["vv"], -12, 32632, "crs"), _placed(["B04"], 0.3, 32633, name)
     with pytest.raises(DataError, match=r"one grid; received s1 .*EPSG:32632 and s2 .*EPSG:32633"):
         xc.as_cube(s1=one, s2=two)
+
+
+def test_ground_without_a_scene_class_is_not_seen() -> None:
+    scenes = xr.Dataset({"B04": _mine(["B04"])[:, 0, :, :].drop_vars("band")})
+    scenes["SCL"] = xr.zeros_like(scenes.B04) + 4
+    scenes["SCL"][:, :3] = np.nan
+    cube = xc.as_cube(s2=scenes)
+    assert float(cube.s2_valid.mean()) == 0.5
+    assert cube.s2.isnull().values[:, :, :3].all()

@@ -135,5 +135,9 @@ def _gather_variables(obj: xr.Dataset, sensor: Sensor) -> tuple[xr.DataArray, xr
     values.attrs = {"nodata": [code for name in kept for code in nodata_of(obj[name])]}
     values = values.assign_coords({sensor.band: np.array(bands, object)})
     values = name_crs(values, obj)
-    valid = None if scl is None or sensor is not S2 else ~obj[scl].isin(INVALID_SCL)
+    valid = (
+        None
+        if scl is None or sensor is not S2
+        else ~obj[scl].isin(INVALID_SCL) & obj[scl].notnull()
+    )
     return values, valid

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -89,6 +92,7 @@ def _physical_s1(values: xr.DataArray, units: str) -> xr.DataArray:
         )
     values = _known(values, nodata_of(values))
     if units == "power":
+        _check_power(values)
         return to_decibels(values, floor=-40)
     _check_plausible(values, S1, "say s1_units='power' or 'unknown'")
     return values.astype("float32")
@@ -121,13 +125,31 @@ def _known(values: xr.DataArray, codes: list[float]) -> xr.DataArray:
     return values.where(~values.isin(listed))
 
 
-def _check_plausible(values: xr.DataArray, sensor: Sensor, advice: str) -> None:
-    """Look at the median of data in memory; lazy data are taken on trust."""
+def _sample(values: xr.DataArray) -> npt.NDArray[Any]:
+    """Give some finite values of data in memory, none of lazy data."""
     if values.chunks is not None or not values.size:
-        return
+        return np.empty(0)
     flat = values.values.ravel()
     sample = flat[:: max(1, flat.size // 100_000)]
-    known = sample[np.isfinite(sample)]
+    known: npt.NDArray[Any] = sample[np.isfinite(sample)]
+    return known
+
+
+def _check_power(values: xr.DataArray) -> None:
+    known = _sample(values)
+    if len(known) and float((known < 0).mean()) > 0.5:
+        raise DataError(
+            problem(
+                expected="Sentinel-1 in power, which is not negative",
+                received=f"a median of {float(np.median(known)):.4g}",
+                do="say s1_units='dB' if it is in decibels",
+            )
+        )
+
+
+def _check_plausible(values: xr.DataArray, sensor: Sensor, advice: str) -> None:
+    """Look at the median of data in memory; lazy data are taken on trust."""
+    known = _sample(values)
     low, high = sensor.plausible
     # Power lies in 0..1, where no scene in dB has both its median and its spread.
     positive = sensor is S1 and len(known) > 0 and float(np.min(known)) >= 0
