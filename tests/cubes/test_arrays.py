@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
@@ -327,3 +328,73 @@ def test_ground_without_a_scene_class_is_not_seen() -> None:
     cube = xc.as_cube(s2=scenes)
     assert float(cube.s2_valid.mean()) == 0.5
     assert cube.s2.isnull().values[:, :, :3].all()
+
+
+def test_coords_of_both_sensors_under_one_name_are_told_apart() -> None:
+    times = NOON + np.arange(2) * np.timedelta64(1, "D")
+    one = _timed(times, ["vv"], -12).assign_coords(
+        platform=("time", ["A", "B"]), product="rtc", place="here"
+    )
+    two = _timed(times, ["B04"], 0.3).assign_coords(
+        platform=("time", ["C", "D"]), product="l2a", place="here"
+    )
+    cube = xc.as_cube(s1=one, s2=two)
+    assert cube.s1_platform.values.tolist() == ["A", "B"]
+    assert cube.s2_platform.values.tolist() == ["C", "D"]
+    assert (cube.s1_product, cube.s2_product, cube.place) == ("rtc", "l2a", "here")
+    assert "platform" in xc.as_cube(s2=two).coords
+
+
+def _two_places(order: list[str], bands: list[str], scale: float) -> xr.DataArray:
+    """Give a place a value of its own, by its name."""
+    times = NOON + np.array([0, 10]) * np.timedelta64(1, "D")
+    ground = {"a": 1.0, "b": 2.0, "c": 3.0}
+    own = xr.DataArray([ground[n] for n in order], {"location": order}, ("location",))
+    return _timed(times, bands, 0.3) * 0 + own * scale
+
+
+def test_a_collections_places_are_aligned_by_name(no_compute: None) -> None:
+    one = _two_places(["a", "b"], ["vv"], -10.0)
+    two = _two_places(["b", "a"], ["B04"], 0.1).chunk(y=3)
+    cube = xc.as_cube(s1=one, s2=two)
+    assert cube.location.values.tolist() == ["a", "b"]
+    assert cube.s2.chunks is not None
+    with dask.config.set(scheduler="synchronous"):
+        means = cube.mean(("date", "y", "x")).compute()
+    assert means.s1.values.ravel() == pytest.approx([-10, -20])
+    assert means.s2.values.ravel() == pytest.approx([0.1, 0.2])
+
+
+def test_a_collections_dates_are_aligned_or_taken_in_order() -> None:
+    one, two = _two_places(["a", "b"], ["vv"], -10.0), _two_places(["a", "b"], ["B04"], 0.1)
+    turned = xc.as_cube(s1=one, s2=two.isel(time=[1, 0]))
+    assert (turned.s1_time == turned.s2_time).all()
+    late = xc.as_cube(s1=one, s2=two.assign_coords(time=two.time + np.timedelta64(1, "D")))
+    assert "date" not in late.coords
+    assert xc.pairs(late, tolerance="1D").lag.dt.days.values.tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize(
+    ("two", "message"),
+    [
+        (_two_places(["a", "c"], ["B04"], 0.1), r"same locations; received s1 2, the first a"),
+        (_two_places(["a"], ["B04"], 0.1), r"same locations; received .*s2 1.*drop_vars"),
+        (_two_places(["a", "b"], ["B04"], 0.1).isel(time=[1]), r"same dates; received .*s2 1"),
+        (
+            _two_places(["a", "b"], ["B04"], 0.1).assign_coords(time=["x", "y"]),
+            r"same dates; received .*2023-04-01.* s2 2, the first x.*select",
+        ),
+        (_mine(["B04"], 0.1), r"same locations; received s1 2.*s2 none"),
+    ],
+)
+def test_collections_of_other_places_and_dates_are_refused(two: xr.DataArray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        xc.as_cube(s1=_two_places(["a", "b"], ["vv"], -10.0), s2=two)
+
+
+def test_one_image_of_a_place_may_stand_beside_several_dates() -> None:
+    one = _two_places(["a", "b"], ["vv"], -10.0).isel(time=0)
+    cube = xc.as_cube(s1=one, s2=_two_places(["b", "a"], ["B04"], 0.1))
+    assert cube.s1.dims == ("location", "s1_band", "y", "x")
+    assert cube.s2.dims == ("location", "date", "s2_band", "y", "x")
+    assert repr(cube.contrast)
