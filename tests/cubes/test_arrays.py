@@ -398,3 +398,14 @@ def test_one_image_of_a_place_may_stand_beside_several_dates() -> None:
     assert cube.s1.dims == ("location", "s1_band", "y", "x")
     assert cube.s2.dims == ("location", "date", "s2_band", "y", "x")
     assert repr(cube.contrast)
+
+
+def test_times_that_all_places_share_are_those_of_each() -> None:
+    cube = xc.as_cube(s2=_places(["before", "after"], ["B04"], 0.3))
+    times = NOON + np.array([0, 10]) * np.timedelta64(1, "D")
+    timed = cube.assign_coords(s2_time=("date", times))
+    found = xc.pairs(timed, kind="seasonal", gap="10D")
+    assert found.s2_time.dims == ("pair", "date")
+    assert found.s2_time.values.tolist() == [times.tolist()] * 2
+    with pytest.raises(DataError, match="at least 11 days"):
+        xc.pairs(timed, kind="seasonal", gap="11D")
