@@ -409,3 +409,10 @@ def test_times_that_all_places_share_are_those_of_each() -> None:
     assert found.s2_time.values.tolist() == [times.tolist()] * 2
     with pytest.raises(DataError, match="at least 11 days"):
         xc.pairs(timed, kind="seasonal", gap="11D")
+
+
+def test_a_label_of_one_sensor_beside_the_dates_of_the_other_keeps_apart() -> None:
+    one = _places(["before", "after"], ["vv"], -12).isel(time=0).rename(time="date")
+    cube = xc.as_cube(s1=one, s2=_places(["before", "after"], ["B04"], 0.3))
+    assert cube.s1_date.item() == "before"
+    assert cube.date.values.tolist() == ["before", "after"]

@@ -104,7 +104,7 @@ def _tell_apart(one: xr.Dataset, two: xr.Dataset) -> list[xr.Dataset]:
     ]
     differing = [name for name in shared if not _same(one[name], two[name])]
     return [
-        part.rename({name: f"{sensor.name}_{name}" for name in differing})
+        part.rename({n: f"{sensor.name}_{n}" for n in differing if n not in part.dims})
         for sensor, part in ((S1, one), (S2, two))
     ]
 

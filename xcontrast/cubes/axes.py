@@ -25,7 +25,26 @@ WKT = {"crs_wkt", "spatial_ref"}
 
 
 def name_dims(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
-    """Give dims (location, date | time, band, y, x) under the names of the contract."""
+    """Give dims, and the times along them, the names of the contract.
+
+    Parameters
+    ----------
+    values : DataArray
+        With ``{sensor}_band`` and other dims under their usual names.
+    sensor : Sensor
+        Whose it is.
+
+    Returns
+    -------
+    DataArray
+        ``({sensor}_time, …, y, x)``; or ``(location, date, …, y, x)``, with or without dates, with
+        ``{sensor}_time (location, date)`` where something tells it. Times are UTC, datetime64[ns].
+
+    Raises
+    ------
+    DataError
+        If a dim is missing or not understood, or the times of a cube are none.
+    """
     names = {str(dim).lower(): dim for dim in values.dims}
     rename = {}
     for ours, spellings in SPATIAL.items():
@@ -83,8 +102,10 @@ def _time_steps(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
 def _time_places(values: xr.DataArray, sensor: Sensor) -> xr.DataArray:
     """Have the times of a collection for every place and date, where something tells them."""
     stated = _find_coord(values, (sensor.time, *TIMES))
-    times = None if stated is None else _read_times(values[stated])
-    if stated is None or times is None:
+    if stated is None or not {"location", "date"}.issuperset(values[stated].dims):
+        return values
+    times = _read_times(values[stated])
+    if times is None:
         return values  # Labels, such as "before" and "after".
     coord = xr.DataArray(times, dims=values[stated].dims, attrs=values[stated].attrs)
     if stated not in values.dims:
@@ -103,6 +124,8 @@ def _find_coord(values: xr.DataArray, spellings: tuple[str, ...]) -> Any:
 
 def _read_times(coord: xr.DataArray) -> npt.NDArray[np.datetime64] | None:
     """Give times in UTC, of datetimes with or without a zone and of ISO text; None of others."""
+    if isinstance(coord.dtype, np.dtype) and coord.dtype.kind == "M":
+        return coord.values.astype("datetime64[ns]")
     if coord.dtype.kind in "iufb":
         return None
     try:

@@ -66,9 +66,7 @@ def to_physical(
     DataError
         If values are integers or implausible for the units; only data in memory are looked at.
     """
-    values = _physical_s1(values, units) if sensor is S1 else _physical_s2(values, scale, offset)
-    # Such as 10 log10 of a border's 0: what is not finite was not seen.
-    return values.where(np.isfinite(values))
+    return _physical_s1(values, units) if sensor is S1 else _physical_s2(values, scale, offset)
 
 
 def _physical_s1(values: xr.DataArray, units: str) -> xr.DataArray:
@@ -117,12 +115,13 @@ def _physical_s2(values: xr.DataArray, scale: float | None, offset: float | None
 
 
 def _known(values: xr.DataArray, codes: list[float]) -> xr.DataArray:
-    if not codes:
-        return values
+    """Make NaN what is no data, also of floats what is not finite: 10 log10 of a border's 0."""
     floating = np.issubdtype(values.dtype, np.floating)
     with np.errstate(over="ignore"):  # Of float64's least number as float32.
         listed = np.array(codes, values.dtype if floating else float)
-    return values.where(~values.isin(listed))
+    if floating:
+        values = values.where(np.isfinite(values))
+    return values.where(~values.isin(listed)) if codes else values
 
 
 def _sample(values: xr.DataArray) -> npt.NDArray[Any]:
