@@ -41,6 +41,9 @@ def as_cube(
         grid mappings give the CRS; auxiliary layers (AOT, slope, ...) are left out. A leading
         ``location`` (or ``tile``, ``sample``) makes a collection, with or without dates;
         a georeference is then optional. Coords on it, such as ``scene``, are kept.
+        Times with a zone become UTC; ``date`` of a collection, where it holds times, is also
+        ``s1_time`` and ``s2_time (location, date)``. Coords that differ between the sensors under
+        one name become ``s1_…`` and ``s2_…``.
     s1_units : {"dB", "power", "unknown"}, default "dB"
         ``power`` becomes dB; ``unknown`` (stretched images) is taken as it is.
     s2_scale, s2_offset : float, optional
@@ -57,7 +60,8 @@ def as_cube(
     ------
     DataError
         If dims or bands are not understood, values are integers or implausible for the units
-        (only data in memory are looked at), or the sensors are not on one grid.
+        (only data in memory are looked at), or the sensors are not on one grid, or not of the
+        same places and dates.
 
     Examples
     --------
