@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import xarray as xr
 from archives import ORIGIN, item, ssl4eo_items, write_band
+from scenes import planted_cube
 from servers import serve_api
 
 import xcontrast as xc
@@ -372,3 +373,27 @@ def test_a_file_that_is_no_catalog(tmp_path: Path) -> None:
         (tmp_path / "catalog.json").write_text(text)
         with pytest.raises(SourceError, match="Expected a STAC API, a static catalog"):
             xc.open_cube(bbox=(9, 45, 9.1, 45.1), datetime="2023", source=tmp_path / "catalog.json")
+
+
+@pytest.mark.parametrize(
+    ("orbits", "states", "told"),
+    [
+        ([15, 95], None, "orbits 15, 95;"),
+        ([15.0, np.nan], ["ascending", "descending"], "orbits 15 ascending;"),
+        ([95, 15], np.array(["descending", None], object), "orbits 15, 95 descending;"),
+        ([np.nan, np.nan], None, "longest gap 12 d from 2023-04-01; vv, vh"),
+    ],
+)
+def test_a_cube_tells_the_orbits_that_are_known(
+    orbits: list[float], states: object, told: str
+) -> None:
+    coords = {"s1_relative_orbit": ("s1_time", orbits)}
+    if states is not None:
+        coords["s1_orbit_state"] = ("s1_time", states)
+    assert told in repr(planted_cube(32).assign_coords(coords).contrast)
+
+
+def test_a_cube_in_any_order_tells_its_first_and_last_date() -> None:
+    text = repr(planted_cube(32, n_times=3).isel(s1_time=[2, 0, 1], s2_time=[1, 2, 0]).contrast)
+    assert "2023-04-01 to 2023-04-25; longest gap 12 d from 2023-04-01" in text
+    assert "2023-04-02 to 2023-04-26" in text

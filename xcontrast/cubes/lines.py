@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xcontrast.sensors import S1, Sensor
+from xcontrast.sensors import S1, S2, Sensor
 from xcontrast.sheets import say_bytes
 
 __all__ = ["say_grid", "say_places", "say_size", "say_times"]
@@ -64,21 +64,32 @@ def say_times(values: xr.DataArray, sensor: Sensor) -> list[str]:
     times = pd.DatetimeIndex(values[sensor.time].values)
     steps = "passes" if sensor is S1 else "days"
     parts = [f"{len(times)} {steps}"]
-    if len(times):
-        parts[0] += f", {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
-    if len(times) > 1:
-        gaps = times[1:] - times[:-1]
+    known = times.dropna().sort_values()
+    if len(known):
+        parts[0] += f", {known[0]:%Y-%m-%d} to {known[-1]:%Y-%m-%d}"
+    if len(known) > 1:
+        gaps = known[1:] - known[:-1]
         widest = int(gaps.argmax())
-        parts.append(f"longest gap {gaps[widest].days} d from {times[widest]:%Y-%m-%d}")
-    told = {name for name, coord in values.coords.items() if coord.dims == (sensor.time,)}
-    if {"s1_relative_orbit", "s1_orbit_state"} <= told:
-        orbits = values.s1_relative_orbit.to_series().astype(int)
-        states = values.s1_orbit_state.values
-        named = sorted({(n, str(state)) for n, state in zip(orbits, states, strict=True)})
-        parts.append("orbits " + ", ".join(f"{n} {state}" for n, state in named[:6]))
-    if "s2_cloud_cover" in told and len(times):
+        parts.append(f"longest gap {gaps[widest].days} d from {known[widest]:%Y-%m-%d}")
+    if sensor is S1 and (orbits := _name_orbits(values)):
+        parts.append("orbits " + ", ".join(orbits[:6]))
+    if sensor is S2 and "s2_cloud_cover" in values.coords and len(times):
         parts.append(f"mean cloud {float(np.nanmean(values.s2_cloud_cover)):.0f} %")
     return parts
+
+
+def _name_orbits(values: xr.DataArray) -> list[str]:
+    """Name the relative orbits that are known, with their directions where these are."""
+    if "s1_relative_orbit" not in values.coords:
+        return []
+    orbits = pd.to_numeric(np.ravel(values["s1_relative_orbit"]), errors="coerce")
+    states = np.ravel(values.coords.get("s1_orbit_state", ""))
+    known = {
+        (int(orbit), "" if pd.isna(state) else str(state))
+        for orbit, state in zip(*np.broadcast_arrays(orbits, states), strict=True)
+        if np.isfinite(orbit)
+    }
+    return [f"{orbit} {state}".strip() for orbit, state in sorted(known)]
 
 
 def say_size(arrays: Sequence[xr.DataArray], items: Mapping[str, Any] | None = None) -> str:

@@ -167,6 +167,9 @@ def _pair_collection(
     matched = _name_places(cube)
     n_found = matched.sizes["pair"]
     if sensor.time in matched.coords:
+        if "pair" not in matched[sensor.time].dims:  # All places share their dates.
+            times = matched[sensor.time].expand_dims(pair=n_found).copy()
+            matched = matched.assign_coords({sensor.time: times})
         steps = np.diff(np.sort(matched[sensor.time].values, axis=1), axis=1)
         apart = (steps >= gap.to_timedelta64()).all(1)
         if not apart.any():

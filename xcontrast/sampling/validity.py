@@ -35,7 +35,9 @@ def seen_by(pairs: xr.Dataset, sensor: Sensor) -> xr.DataArray:
     """
     if sensor.valid in pairs:
         return pairs[sensor.valid]
-    return pairs[sensor.name].isel({sensor.band: 0}, drop=True).notnull()
+    first = pairs[sensor.name].isel({sensor.band: 0}, drop=True)
+    seen: xr.DataArray = xr.apply_ufunc(np.isfinite, first, dask="allowed")
+    return seen
 
 
 def _seen_by_all(pairs: xr.Dataset) -> xr.DataArray:
