@@ -3,13 +3,16 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import rioxarray  # noqa: F401
 import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import planted_cube
+from shapely.geometry import Point
 
 import xcontrast as xc
 from xcontrast.errors import DataError, ModelError
@@ -44,6 +47,24 @@ def test_labels_grid_and_attrs(untrained: xc.Model) -> None:
     assert one.name == "embedding"
     assert one.shape == (2, 512, 77, 90)
     np.testing.assert_array_equal(one.x, cube.x)
+
+
+def test_a_grid_of_degrees_is_embedded_as_one_of_metres(untrained: xc.Model) -> None:
+    metres = planted_cube(96, n_times=1)[["s1"]]
+    degrees = metres.drop_vars("spatial_ref").assign_coords(
+        y=45 - 1e-4 * np.arange(96), x=9 + 1e-4 * np.arange(96)
+    )
+    degrees = degrees.rio.write_crs(4326)
+    for stride in (1, 4):
+        emb = xc.embed(degrees.s1, untrained, stride=stride)
+        assert emb.dims == ("s1_time", "feature", "y", "x")
+        assert emb.odc.geobox.crs.epsg == 4326
+        np.testing.assert_allclose(emb.y[0], 45 - 1e-4 * (stride - 1) / 2)
+    expected = xc.embed(metres.s1, untrained)
+    np.testing.assert_array_equal(emb, expected)
+    points = [Point(float(emb.x[5]), float(emb.y[7]))]
+    taken = xc.embed(degrees.s1, untrained, at=gpd.GeoSeries(points, crs=4326))
+    np.testing.assert_allclose(taken[..., 0], expected[..., 7, 5], atol=1e-4)
 
 
 @pytest.mark.parametrize("space", ["encoder", "joint"])
