@@ -67,6 +67,25 @@ def test_a_grid_of_degrees_is_embedded_as_one_of_metres(untrained: xc.Model) -> 
     np.testing.assert_allclose(taken[..., 0], expected[..., 7, 5], atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize(("sensor", "value"), [("s1", -np.inf), ("s2", np.inf)])
+def test_an_infinite_pixel_is_an_invalid_one(
+    untrained: xc.Model, sensor: str, value: float, precision: str
+) -> None:
+    infinite = planted_cube(64, n_times=1)[sensor]
+    infinite.values[0, 1, 33, 40] = value
+    infinite.values[0, 0, 2, 3] = -value
+    missing = infinite.where(np.isfinite(infinite)).assign_attrs(infinite.attrs)
+    for pool in (False, True):
+        found, expected = (
+            xc.embed(array, untrained, precision=precision, pool=pool).compute()
+            for array in (infinite, missing)
+        )
+        assert np.isfinite(found).all()
+        xr.testing.assert_equal(found, expected)
+        assert float(found.valid_fraction.min()) < 1
+
+
 @pytest.mark.parametrize("space", ["encoder", "joint"])
 def test_blocks_equal_one_pass_over_the_scene(
     untrained: xc.Model, space: str, monkeypatch: pytest.MonkeyPatch

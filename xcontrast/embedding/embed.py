@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
 import xarray as xr
 
 from xcontrast.blocks import map_blocks_with_halo
@@ -194,7 +195,7 @@ def _pool(
     lead = selected.dims[:-3]
     images = selected.drop_vars(list(selected.coords))
     values = pool_images(images, kernel, n_features=n_features)
-    share = images.notnull().all(sensor.band).mean(("y", "x"), dtype="float32")
+    share = np.isfinite(images).all(sensor.band).mean(("y", "x"), dtype="float32")
     coords = _coords(selected, sensor, lead) | {"valid_fraction": share.assign_attrs(VALID)}
     return values.assign_coords(coords).rename("embedding")
 
