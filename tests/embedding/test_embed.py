@@ -198,6 +198,14 @@ def test_a_huge_result_warns(untrained: xc.Model, no_compute: None) -> None:
         (lambda c: c.isel(s2_band=[0, 1]), {}, DataError, r"without B04, B08.*load those bands"),
         (lambda c: c.s1.assign_attrs(units="1"), {}, DataError, "Sentinel-1 in 'dB'"),
         (lambda c: c.s1.astype("int16"), {}, DataError, r"as floats.*received int16"),
+        (
+            lambda c: c.isel(s1_time=[]),
+            {},
+            DataError,
+            r"at least one date.*received 0 along s1",
+        ),
+        (lambda c: c.isel(y=[]), {}, DataError, r"at least one date and pixel.*received 0 along y"),
+        (lambda c: c, {"precision": "16"}, DataError, r"'auto', '32' or 'bf16'.*'16'.*leave it"),
         (lambda c: c, {"stride": 3}, DataError, r"a power of two.*received 3"),
         (lambda c: c, {"stride": 32}, DataError, "1 to 16 px"),
         (lambda c: c, {"space": "season"}, ModelError, "a space of this model: encoder, joint"),
@@ -208,6 +216,16 @@ def test_what_a_model_does_not_fit(
 ) -> None:
     with pytest.raises(error, match=message):
         xc.embed(change(cube), untrained, **options)
+
+
+def test_the_coarsest_stride_is_the_deepest_level(cube: xr.Dataset, tmp_path: Path) -> None:
+    options = xc.PretrainOptions(chip_size=32, progress=False, out_stride=64)
+    model = xc.pretrain(
+        cube, max_steps=0, encoder="resnet10t", batch_size=2, out=tmp_path / "m", options=options
+    )
+    assert xc.embed(cube.s1, model, stride=32).compute().shape[-2:] == (3, 3)
+    with pytest.raises(DataError, match=r"a power of two, 1 to 32 px.*received 64.*leave it out"):
+        xc.embed(cube.s1, model, stride=64)
 
 
 def test_a_moved_model_says_so(

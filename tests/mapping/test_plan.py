@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ import xarray as xr
 
 import xcontrast as xc
 from xcontrast.cubes.reports import READS
-from xcontrast.errors import DataError, SourceError
+from xcontrast.errors import DataError, ModelError, SourceError
+from xcontrast.mapping.cog import select_layer
 from xcontrast.regions import RegionStore
 
 
@@ -340,7 +342,31 @@ def test_it_must_be_clear_what_to_map(
             model=untrained, sensor="s1", store=store, bbox=(11.0, 44.0, 13.0, 45.0),
             datetime="2023",
         )  # fmt: skip
+    with pytest.raises(DataError, match=r"a cube with s1; received variables s2.*that has the"):
+        xc.plan_map(cube=wide[["s2"]], sensor="s1", model=untrained, store=store)
+    with pytest.raises(DataError, match=r"at least one date and pixel.*0 along s1_time"):
+        xc.plan_map(cube=wide.isel(s1_time=[]), sensor="s1", model=untrained, store=store)
     assert not store.exists()
+
+
+def test_no_store_is_begun_for_a_model_that_is_gone(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XCONTRAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("xcontrast.model.network._networks", {})
+    gone = untrained.save(tmp_path / "gone")
+    shutil.rmtree(gone.path)
+    with pytest.raises(ModelError, match=r"at its path or in the cache"):
+        xc.plan_map(cube=wide, sensor="s1", model=gone, store=tmp_path / "m.zarr")
+    assert not (tmp_path / "m.zarr").exists()
+
+
+def test_times_in_any_order_are_found() -> None:
+    times = np.array(["2023-04-13", "2023-04-01", "2023-04-25"], "M8[ns]")
+    data = xr.Dataset({"label": ("s1_time", [1, 0, 2])}, {"s1_time": times})
+    assert [int(select_layer(data, time=str(t)[:10])) for t in times] == [1, 0, 2]
+    with pytest.raises(DataError, match=r"one of the times.*'2022', which is 0 of them.*give one"):
+        select_layer(data, time="2022")
 
 
 def test_an_interruption_does_not_wait_for_the_tiles_to_come(

@@ -18,7 +18,7 @@ from xcontrast.embedding.pooling import PoolKernel, pool_images
 from xcontrast.errors import DataError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.model import Model
-from xcontrast.model.checks import check_model, check_stride
+from xcontrast.model.checks import check_model, check_precision, check_stride
 from xcontrast.sensors import SENSORS, Sensor
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ def embed(
     Raises
     ------
     DataError
-        If dims, bands or units are not what the model was trained on, the stride is no power of
-        two up to the deepest level's, or a point lies outside.
+        If dims, bands or units are not what the model was trained on, there is no date or pixel,
+        the stride is no power of two up to the deepest level's, the precision is another, or a
+        point lies outside.
     ModelError
         If the model has no encoder for the sensor or no such space.
 
@@ -155,8 +156,11 @@ def _embed_array(
     device: str,
 ) -> xr.DataArray:
     check_model(model, sensor, space)
+    check_precision(precision)
     card = model.card
-    step = check_stride(stride, card.out_stride)
+    # As measured: the encoder may have no level at the stride that it was asked for.
+    deepest = max(level.stride for level in card.geometry())
+    step = check_stride(stride, deepest)
     selected = select_bands(array, card.sensors[sensor.name], sensor)
     n_features = card.n_features
     if space != "encoder" and card.projector is not None:
@@ -180,7 +184,6 @@ def _embed_array(
     tile = None if card.halo is not None else STEP
     halo = card.halo if card.halo is not None else halo_of_windows(STEP, OVERLAP)
     kernel = EmbedKernel(*network, step, tile)
-    deepest = max(level.stride for level in card.geometry())
     if at is None:
         result = _map_cells(selected, kernel, sensor, n_features, halo)
     else:

@@ -144,7 +144,7 @@ def select_layer(data: xr.Dataset, *, name: str | None = None, time: Any = None)
     dim = next((d for d in array.dims if str(d).endswith(("time", "date"))), None)
     if dim is None:
         return array
-    found = array if time is None else array.sel({dim: slice(time, time)})
+    found = array if time is None else array.sortby(dim).sel({dim: slice(time, time)})
     if found.sizes[dim] != 1:
         days = [str(day)[:16] for day in array[dim].values]
         raise DataError(

@@ -115,13 +115,13 @@ def plan_map(
     }  # fmt: skip
     if cube is None:
         stated = _state_opening(source, options or CubeOptions())
-        cube = _open(network, names, **area)
+        cube = _select(_open(network, names, **area), names)
     elif given := [name for name, value in area.items() if value is not None]:
         received = f"a cube and {', '.join(given)}"
         raise _unclear("a cube, or an area to open", received, "leave out one of the two")
     else:
+        cube = _select(cube, names)
         stated = _state_pixels(cube, names)
-    cube = cube[list(names)]
     if isinstance(network, Segmenter):
         product = segment_images(cube, network, event=event)
     else:
@@ -133,8 +133,9 @@ def plan_map(
     side = -(-max(tile or block, 1) // block) * block // product.cell
     steps = {d: 1 for d in lazy.dims if d in (*TIMES, "location")}
     steps |= {d: min(side, lazy.sizes[d]) for d in ("y", "x")}
-    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=product.stated | stated)
+    # First, as it finds out whether the model is there: no store is begun that none can fill.
     rate = product.probe() if probe else 0.0
+    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=product.stated | stated)
     return MapPlan(lazy, cube, regions, rate, product.work, product.network)
 
 
@@ -185,6 +186,14 @@ def _open(
         bbox=bbox, geobox=geobox, datetime=datetime, sensors=names, bands=bands, source=source,
         options=options,
     )  # fmt: skip
+
+
+def _select(cube: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
+    if missing := [name for name in names if name not in cube.data_vars]:
+        received = f"variables {', '.join(sorted(map(str, cube.data_vars)))}"
+        do = "give a cube of xc.open_cube or xc.as_cube that has the sensor, or map another one"
+        raise _unclear(f"a cube with {', '.join(missing)}", received, do)
+    return cube[list(names)]
 
 
 def _state_opening(source: SourceLike, options: CubeOptions) -> dict[str, Any]:
