@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,32 @@ def test_another_plan_is_refused_and_the_same_is_gone_on_with(tmp_path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(SourceError, match=r"does not exist.*other.*choose another path"):
         RegionStore.open(lazy, tmp_path / "other", steps=STEPS, stated={})
+
+
+def test_marks_are_of_one_store_alone(tmp_path) -> None:
+    lazy, path = _lazy(), tmp_path / "map.zarr"
+    killed = RegionStore.open(lazy, path, steps=STEPS, stated={"model": "abc"})
+    first, second, *_ = killed.pending()
+    killed.write(first, lazy.isel(first.indexers).compute())
+    killed.mark(first)
+    neighbour = RegionStore.open(lazy, tmp_path / "map.zarr.b", steps=STEPS, stated={})
+    neighbour.mark(first)
+    shutil.rmtree(path)
+    anew = RegionStore.open(lazy, path, steps=STEPS, stated={"model": "xyz"})
+    assert len(anew.pending()) == len(anew)
+    assert not killed.marks.exists()
+    assert len(neighbour.pending()) == len(neighbour) - 1
+    # The run before was not dead yet.
+    killed.mark(second)
+    assert not killed.marks.exists()
+    with pytest.raises(SourceError, match=r"that was planned.*created anew since.*plan again"):
+        killed.write(second, lazy.isel(second.indexers).compute())
+    assert len(anew.pending()) == len(anew)
+    _fill(anew, lazy)
+    assert anew.finish()
+    anew.mark(second)
+    assert not anew.marks.exists()
+    xr.testing.assert_equal(xr.open_zarr(path).compute(), lazy.compute())
 
 
 def test_a_region_that_could_not_be_written_is_not_marked(tmp_path, monkeypatch) -> None:

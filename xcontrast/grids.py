@@ -191,7 +191,7 @@ def zoom_out(obj: xr.Dataset | xr.DataArray, stride: int) -> dict[str, Any]:
 
         geobox = obj.odc.geobox
         if geobox is not None:
-            coords = xr_coords(geobox.zoom_out(stride) if stride > 1 else geobox)
+            coords = xr_coords(geobox.zoom_out(stride) if stride > 1 else geobox, dims=("y", "x"))
             return {str(name): coord for name, coord in coords.items()}
     return {dim: _centres(obj, dim, stride) for dim in ("y", "x")}
 

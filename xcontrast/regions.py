@@ -6,9 +6,11 @@ its values are on disk; what is not marked is written again.
 
 from __future__ import annotations
 
+import glob
 import itertools
 import json
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -29,6 +31,8 @@ __all__ = ["Region", "RegionStore"]
 STATED = "xcontrast_plan"
 """Attribute of the store: what it was begun with."""
 COMPLETE = "xcontrast_complete"
+IDENTITY = "xcontrast_store"
+"""Attribute of the store: drawn when it was created, so that no other's marks are taken for its."""
 MARKS = ".done"
 """Ends the name of a folder beside the store, with a file for each region that is done."""
 CHUNK_BYTES = 4e6
@@ -64,6 +68,8 @@ class RegionStore:
     """Length of a region along each of them."""
     names: tuple[str, ...]
     """Variables that are filled; all others were written with the description."""
+    identity: str = ""
+    """Of the very store that was opened: another may come to lie at its path."""
 
     @classmethod
     def open(
@@ -100,13 +106,13 @@ class RegionStore:
         told = {**stated, "sizes": dict(lazy.sizes), "steps": dict(steps)}
         text = json.dumps(told, sort_keys=True, default=str)
         if target.exists():
-            _check_same(target, text)
+            identity = _check_same(target, text)
         else:
-            _create(make_storable(lazy), target, steps, text)
+            identity = _create(make_storable(lazy), target, steps, text)
         sizes = {dim: lazy.sizes[dim] for dim in steps}
         lazily = {str(k) for k, v in lazy.variables.items() if v.chunks is not None}
         names = sorted(k for k in lazily if set(lazy[k].dims) & set(steps))
-        return cls(target, sizes, dict(steps), tuple(names))
+        return cls(target, sizes, dict(steps), tuple(names), identity)
 
     def absolute(self) -> RegionStore:
         """Give the same store by its whole path, for processes that work in other folders."""
@@ -130,13 +136,11 @@ class RegionStore:
     @property
     def marks(self) -> Path:
         """Where it is noted which regions are done, until all are."""
-        return self.path.with_name(f".{self.path.name}{MARKS}")
+        return self.path.with_name(f".{self.path.name}.{self.identity}{MARKS}")
 
     def pending(self) -> list[Region]:
         """Give the regions that are not done."""
-        import zarr
-
-        if zarr.open_group(str(self.path), mode="r").attrs[COMPLETE]:
+        if _read_attrs(self.path).get(COMPLETE):
             return []
         done = {file.name for file in self.marks.glob("*")}
         return [region for region in self if region.name not in done]
@@ -150,7 +154,20 @@ class RegionStore:
             Which.
         values : Dataset
             Its part of the Dataset, computed.
+
+        Raises
+        ------
+        SourceError
+            If another store lies at its path by now.
         """
+        if _read_attrs(self.path).get(IDENTITY) != self.identity:
+            raise SourceError(
+                problem(
+                    expected="the store that was planned",
+                    received=f"{self.path}, created anew since",
+                    do="plan again, and run that plan",
+                )
+            )
         part = make_storable(values.reset_coords()[list(self.names)])
         part = part.drop_vars([name for name in part.variables if name not in self.names])
         with _quiet():
@@ -164,6 +181,9 @@ class RegionStore:
         region : Region
             Which; its values have been written.
         """
+        attrs = _read_attrs(self.path)
+        if attrs.get(COMPLETE) or attrs.get(IDENTITY) != self.identity:
+            return  # Completed or created anew by another process: nobody would remove the mark.
         self.marks.mkdir(exist_ok=True)
         (self.marks / region.name).touch()
 
@@ -210,8 +230,17 @@ class RegionStore:
             )
 
 
-def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str) -> None:
-    template = state_grid(lazy).assign_attrs({STATED: text, COMPLETE: False})
+def _read_attrs(path: Path) -> dict[str, Any]:
+    import zarr
+
+    return dict(zarr.open_group(str(path), mode="r").attrs)
+
+
+def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str) -> str:
+    """Write the description at once, and give the new store's identity."""
+    identity = secrets.token_hex(8)
+    told = {STATED: text, COMPLETE: False, IDENTITY: identity}
+    template = state_grid(lazy).assign_attrs(told)
     encoding = {
         str(name): _encoding(variable, steps)
         for name, variable in template.variables.items()
@@ -233,6 +262,16 @@ def _create(lazy: xr.Dataset, target: Path, steps: Mapping[str, int], text: str)
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    _remove_marks(target, but=identity)
+    return identity
+
+
+def _remove_marks(target: Path, *, but: str) -> None:
+    """Remove what stores left that lay at this path before."""
+    pattern = f".{glob.escape(target.name)}.{'[0-9a-f]' * len(but)}{MARKS}"
+    for left in target.parent.glob(pattern):
+        if but not in left.name:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _encoding(variable: xr.Variable, steps: Mapping[str, int]) -> dict[str, Any]:
@@ -256,15 +295,15 @@ def _encoding(variable: xr.Variable, steps: Mapping[str, int]) -> dict[str, Any]
     return encoding
 
 
-def _check_same(path: Path, text: str) -> None:
-    import zarr
-
+def _check_same(path: Path, text: str) -> str:
+    """Give the identity of a store that was begun so, and refuse any other."""
     try:
-        found = zarr.open_group(str(path), mode="r").attrs.get(STATED)
+        attrs = _read_attrs(path)
     except (OSError, ValueError, KeyError):
-        found = None
-    if found == text:
-        return
+        attrs = {}
+    found = attrs.get(STATED)
+    if found == text and IDENTITY in attrs:
+        return str(attrs[IDENTITY])
     received = str(path)
     if found is not None:
         old, new = (json.loads(str(told)) for told in (found, text))

@@ -3,13 +3,16 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import rioxarray  # noqa: F401
 import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import planted_cube
+from shapely.geometry import Point
 
 import xcontrast as xc
 from xcontrast.errors import DataError, ModelError
@@ -44,6 +47,43 @@ def test_labels_grid_and_attrs(untrained: xc.Model) -> None:
     assert one.name == "embedding"
     assert one.shape == (2, 512, 77, 90)
     np.testing.assert_array_equal(one.x, cube.x)
+
+
+def test_a_grid_of_degrees_is_embedded_as_one_of_metres(untrained: xc.Model) -> None:
+    metres = planted_cube(96, n_times=1)[["s1"]]
+    degrees = metres.drop_vars("spatial_ref").assign_coords(
+        y=45 - 1e-4 * np.arange(96), x=9 + 1e-4 * np.arange(96)
+    )
+    degrees = degrees.rio.write_crs(4326)
+    for stride in (1, 4):
+        emb = xc.embed(degrees.s1, untrained, stride=stride)
+        assert emb.dims == ("s1_time", "feature", "y", "x")
+        assert emb.odc.geobox.crs.epsg == 4326
+        np.testing.assert_allclose(emb.y[0], 45 - 1e-4 * (stride - 1) / 2)
+    expected = xc.embed(metres.s1, untrained)
+    np.testing.assert_array_equal(emb, expected)
+    points = [Point(float(emb.x[5]), float(emb.y[7]))]
+    taken = xc.embed(degrees.s1, untrained, at=gpd.GeoSeries(points, crs=4326))
+    np.testing.assert_allclose(taken[..., 0], expected[..., 7, 5], atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize(("sensor", "value"), [("s1", -np.inf), ("s2", np.inf)])
+def test_an_infinite_pixel_is_an_invalid_one(
+    untrained: xc.Model, sensor: str, value: float, precision: str
+) -> None:
+    infinite = planted_cube(64, n_times=1)[sensor]
+    infinite.values[0, 1, 33, 40] = value
+    infinite.values[0, 0, 2, 3] = -value
+    missing = infinite.where(np.isfinite(infinite)).assign_attrs(infinite.attrs)
+    for pool in (False, True):
+        found, expected = (
+            xc.embed(array, untrained, precision=precision, pool=pool).compute()
+            for array in (infinite, missing)
+        )
+        assert np.isfinite(found).all()
+        xr.testing.assert_equal(found, expected)
+        assert float(found.valid_fraction.min()) < 1
 
 
 @pytest.mark.parametrize("space", ["encoder", "joint"])
@@ -158,6 +198,14 @@ def test_a_huge_result_warns(untrained: xc.Model, no_compute: None) -> None:
         (lambda c: c.isel(s2_band=[0, 1]), {}, DataError, r"without B04, B08.*load those bands"),
         (lambda c: c.s1.assign_attrs(units="1"), {}, DataError, "Sentinel-1 in 'dB'"),
         (lambda c: c.s1.astype("int16"), {}, DataError, r"as floats.*received int16"),
+        (
+            lambda c: c.isel(s1_time=[]),
+            {},
+            DataError,
+            r"at least one date.*received 0 along s1",
+        ),
+        (lambda c: c.isel(y=[]), {}, DataError, r"at least one date and pixel.*received 0 along y"),
+        (lambda c: c, {"precision": "16"}, DataError, r"'auto', '32' or 'bf16'.*'16'.*leave it"),
         (lambda c: c, {"stride": 3}, DataError, r"a power of two.*received 3"),
         (lambda c: c, {"stride": 32}, DataError, "1 to 16 px"),
         (lambda c: c, {"space": "season"}, ModelError, "a space of this model: encoder, joint"),
@@ -168,6 +216,16 @@ def test_what_a_model_does_not_fit(
 ) -> None:
     with pytest.raises(error, match=message):
         xc.embed(change(cube), untrained, **options)
+
+
+def test_the_coarsest_stride_is_the_deepest_level(cube: xr.Dataset, tmp_path: Path) -> None:
+    options = xc.PretrainOptions(chip_size=32, progress=False, out_stride=64)
+    model = xc.pretrain(
+        cube, max_steps=0, encoder="resnet10t", batch_size=2, out=tmp_path / "m", options=options
+    )
+    assert xc.embed(cube.s1, model, stride=32).compute().shape[-2:] == (3, 3)
+    with pytest.raises(DataError, match=r"a power of two, 1 to 32 px.*received 64.*leave it out"):
+        xc.embed(cube.s1, model, stride=64)
 
 
 def test_a_moved_model_says_so(

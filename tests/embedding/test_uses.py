@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
+import rioxarray  # noqa: F401
 import xarray as xr
 from scipy.spatial.distance import cosine
 from shapely.geometry import Point, box
@@ -53,6 +55,36 @@ def test_similarity_is_the_cosine_to_the_nearest_point() -> None:
     assert float(mean[1, 5, 5]) == pytest.approx(
         float(own / np.linalg.norm(own) @ unit.mean(1)), abs=1e-5
     )
+
+
+@pytest.mark.parametrize("keep", ["default", False])
+@pytest.mark.parametrize("lazily", [True, False])
+def test_what_is_made_of_an_embedding_lies_where_it_does(
+    keep: str | bool, lazily: bool, tmp_path: Path
+) -> None:
+    emb = _embedding().assign_coords(x=_embedding().x.assign_attrs(units="metre"))
+    emb = emb.chunk(s2_time=1, y=7) if lazily else emb
+    one = emb.isel(s2_time=0)
+    labels = (one.isel(feature=0) > 0).astype("uint8").drop_attrs().compute()
+    with xr.set_options(keep_attrs=keep):  # type: ignore[arg-type]
+        head = xc.fit(one, labels, legend=xc.FLOOD)
+        mapped = [xc.predict(one, head) for _ in range(2)]
+        made = {
+            "similar": emb.contrast.similar([(500100.0, 5000400.0)], of=one),
+            "cluster": emb.contrast.cluster(3),
+            "change": emb.contrast.change(),
+            "change of an event": emb.contrast.change(event="2023-05-15"),
+            "label": mapped[0].label,
+            "probability": mapped[0].probability,
+            "entropy": mapped[0].entropy,
+            "combined label": xc.combine(mapped).label,
+            "combined entropy": xc.combine(mapped).entropy,
+        }
+    for name, found in made.items():
+        assert found.odc.geobox == emb.odc.geobox, name
+        assert found.x.attrs == emb.x.attrs, name
+    xc.write_zarr(made["change of an event"], tmp_path / "change.zarr", progress=False)
+    assert xr.open_zarr(tmp_path / "change.zarr").rio.crs.to_epsg() == 32632
 
 
 def test_similarity_is_lazy_and_does_not_depend_on_chunks(no_compute: None) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from rasterio.enums import ColorInterp, MaskFlags
 
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
@@ -49,6 +50,40 @@ def test_probabilities_become_named_bands(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.read(2), stack[1])
 
 
+def test_a_label_without_colours_gets_no_black_table(tmp_path: Path) -> None:
+    bare = layer(n=64).drop_attrs(deep=False).assign_attrs(flag_values=[0, 1])
+    with rasterio.open(xc.to_cog(bare, tmp_path / "k.tif")) as file:
+        assert file.colorinterp == (ColorInterp.gray,)
+        assert file.nodata == 255
+        with pytest.raises(ValueError, match="NULL color table"):
+            file.colormap(1)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_labels_of_several_dates_are_bands_alike(n: int, tmp_path: Path) -> None:
+    one = layer(n=64)
+    stack = xr.concat([one] * n, "s1_time").assign_attrs(one.attrs)
+    with rasterio.open(xc.to_cog(stack, tmp_path / "k.tif")) as file:
+        assert file.colorinterp == (ColorInterp.gray, *[ColorInterp.undefined] * (n - 1))
+        assert all(flags == [MaskFlags.nodata] for flags in file.mask_flag_enums)
+        np.testing.assert_array_equal(file.read(n), one)
+
+
+@pytest.mark.parametrize(("dtype", "written"), [("bool", "uint8"), ("float16", "float32")])
+def test_types_that_a_geotiff_lacks_are_widened(dtype: str, written: str, tmp_path: Path) -> None:
+    array = layer("float32", n=64).fillna(0).astype(dtype)
+    with rasterio.open(xc.to_cog(array, tmp_path / "m.tif")) as file:
+        assert file.dtypes == (written,)
+        np.testing.assert_array_equal(file.read(1), array)
+
+
+def test_any_attribute_becomes_a_tag(tmp_path: Path) -> None:
+    array = layer(n=64).assign_attrs({1: 2, "ns": "x", "bidx": 3, "title": "t"})
+    with rasterio.open(xc.to_cog(array, tmp_path / "m.tif")) as file:
+        tags = file.tags()
+    assert (tags["1"], tags["ns_"], tags["bidx_"], tags["title"]) == ("2", "x", "3", "t")
+
+
 def test_what_cannot_be_a_file(tmp_path: Path) -> None:
     array = layer(n=64)
     with pytest.raises(DataError, match=r"dims \(y, x\) or one more.*isel\(s1_time=0\)"):
@@ -61,6 +96,9 @@ def test_what_cannot_be_a_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"does not exist yet.*overwrite=True"):
         xc.to_cog(array, tmp_path / "m.tif")
     xc.to_cog(array, tmp_path / "m.tif", overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(SourceError, match=r"the path of a file.*a folder.*name a file in it"):
+            xc.to_cog(array, tmp_path, overwrite=overwrite)
 
 
 def test_a_time_is_refused_where_a_map_has_none() -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +17,9 @@ import rioxarray  # noqa: F401
 import xarray as xr
 
 import xcontrast as xc
-from xcontrast.errors import DataError, SourceError
+from xcontrast.cubes.reports import READS
+from xcontrast.errors import DataError, ModelError, SourceError
+from xcontrast.mapping.cog import select_layer
 from xcontrast.regions import RegionStore
 
 
@@ -240,6 +248,82 @@ def test_another_model_or_head_does_not_go_on(
     assert head.save(tmp_path / "head").digest == head.digest
 
 
+def test_other_pixels_do_not_go_on(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, small_blocks: None
+) -> None:
+    def plan(cube: xr.Dataset) -> xc.MapPlan:
+        return xc.plan_map(
+            cube=cube, model=untrained, sensor="s1", store=tmp_path / "m.zarr", probe=False
+        )
+
+    begun = plan(wide)
+    louder = wide.assign(s1=(wide.s1 + 5).assign_attrs(wide.s1.attrs))
+    with pytest.raises(SourceError, match=r"same plan.*begun with other pixels.*another path"):
+        plan(louder)
+    with pytest.raises(SourceError, match=r"same plan.*begun with other pixels.*another path"):
+        plan(louder.compute())
+    finer = wide.assign_coords(y=wide.y[0] + (wide.y - wide.y[0]) / 2)
+    with pytest.raises(SourceError, match=r"same plan.*begun with other corners"):
+        plan(finer)
+    assert plan(wide.assign(s2=wide.s2 * 2)).store == begun.store
+
+
+RESUMED = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+import xarray as xr
+import xcontrast as xc
+cube = xr.open_zarr(sys.argv[3])
+plan = xc.plan_map(
+    cube=cube.isel(y=slice(8, None)), model=xc.load_model(sys.argv[2]), sensor="s1",
+    store=sys.argv[4], probe=False,
+)
+print(len(plan.pending()))
+"""
+
+
+def test_a_cube_in_a_store_goes_on_in_another_process(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path
+) -> None:
+    xc.write_zarr(wide, tmp_path / "cube.zarr", progress=False)
+    words = [untrained.path, tmp_path / "cube.zarr", tmp_path / "m.zarr"]
+    command = [sys.executable, "-c", RESUMED, json.dumps(sys.path), *map(str, words)]
+    told = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(2)]
+    assert [process.stdout.split()[-1] for process in told] == ["3", "3"]
+    xc.write_zarr(wide + 5, tmp_path / "louder.zarr", progress=False)
+    command[-2] = str(tmp_path / "louder.zarr")
+    refused = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "begun with other pixels" in refused.stderr
+
+
+def test_a_plan_that_opens_its_cube_states_how(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = iter((50, 40, 50, 50, 50, 50))
+
+    def opened(**_: object) -> xr.Dataset:
+        # As open_cube: in chunks that depend on the memory that is free.
+        return wide.chunk(y=next(chunks)).assign_attrs({READS: "xcontrast-1"})
+
+    monkeypatch.setattr("xcontrast.mapping.planning.open_cube", opened)
+
+    def plan(source: Any = "catalog.json", **options: Any) -> xc.MapPlan:
+        return xc.plan_map(
+            bbox=(9.0, 45.0, 9.1, 45.1), datetime="2023-04", source=source, model=untrained,
+            sensor="s1", store=tmp_path / "m.zarr", probe=False,
+            options=xc.CubeOptions(**options) if options else None,
+        )  # fmt: skip
+
+    begun = plan()
+    assert plan(patience=xc.CubeOptions().patience, sign=str).store == begun.store
+    with pytest.raises(SourceError, match=r"same plan.*begun with other options"):
+        plan(floor_db=-30.0)
+    with pytest.raises(SourceError, match=r"same plan.*begun with other source"):
+        plan("other.json")
+    with pytest.raises(SourceError, match=r"same plan.*begun with other source"):
+        plan([SimpleNamespace(id="a"), SimpleNamespace(id="b")])
+
+
 def test_it_must_be_clear_what_to_map(
     wide: xr.Dataset, untrained: xc.Model, tmp_path: Path
 ) -> None:
@@ -258,7 +342,31 @@ def test_it_must_be_clear_what_to_map(
             model=untrained, sensor="s1", store=store, bbox=(11.0, 44.0, 13.0, 45.0),
             datetime="2023",
         )  # fmt: skip
+    with pytest.raises(DataError, match=r"a cube with s1; received variables s2.*that has the"):
+        xc.plan_map(cube=wide[["s2"]], sensor="s1", model=untrained, store=store)
+    with pytest.raises(DataError, match=r"at least one date and pixel.*0 along s1_time"):
+        xc.plan_map(cube=wide.isel(s1_time=[]), sensor="s1", model=untrained, store=store)
     assert not store.exists()
+
+
+def test_no_store_is_begun_for_a_model_that_is_gone(
+    wide: xr.Dataset, untrained: xc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XCONTRAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("xcontrast.model.network._networks", {})
+    gone = untrained.save(tmp_path / "gone")
+    shutil.rmtree(gone.path)
+    with pytest.raises(ModelError, match=r"at its path or in the cache"):
+        xc.plan_map(cube=wide, sensor="s1", model=gone, store=tmp_path / "m.zarr")
+    assert not (tmp_path / "m.zarr").exists()
+
+
+def test_times_in_any_order_are_found() -> None:
+    times = np.array(["2023-04-13", "2023-04-01", "2023-04-25"], "M8[ns]")
+    data = xr.Dataset({"label": ("s1_time", [1, 0, 2])}, {"s1_time": times})
+    assert [int(select_layer(data, time=str(t)[:10])) for t in times] == [1, 0, 2]
+    with pytest.raises(DataError, match=r"one of the times.*'2022', which is 0 of them.*give one"):
+        select_layer(data, time="2022")
 
 
 def test_an_interruption_does_not_wait_for_the_tiles_to_come(

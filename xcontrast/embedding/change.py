@@ -127,7 +127,7 @@ def _distance(one: xr.DataArray, other: xr.DataArray, what: str) -> xr.DataArray
         dask="parallelized",
         output_dtypes=[np.float32],
         dask_gufunc_kwargs={"allow_rechunk": True},
-        keep_attrs=False,
+        keep_attrs="override",  # Of coords too, and with them the CRS.
     )
     result.attrs = {"long_name": f"cosine distance {what}", "units": "1"} | identify(one)
     return result.rename("change")

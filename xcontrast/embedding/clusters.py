@@ -79,7 +79,7 @@ def cluster(embedding: xr.DataArray, k: int, *, unit: bool = True, seed: int = 0
         dask="parallelized",
         output_dtypes=[np.uint8],
         dask_gufunc_kwargs={"allow_rechunk": True},
-        keep_attrs=False,
+        keep_attrs="override",  # Of coords too, and with them the CRS.
     )
     result.attrs = {
         "long_name": f"kinds of ground, k-means of {k}",

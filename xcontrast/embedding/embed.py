@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
 import xarray as xr
 
 from xcontrast.blocks import map_blocks_with_halo
@@ -17,7 +18,7 @@ from xcontrast.embedding.pooling import PoolKernel, pool_images
 from xcontrast.errors import DataError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.model import Model
-from xcontrast.model.checks import check_model, check_stride
+from xcontrast.model.checks import check_model, check_precision, check_stride
 from xcontrast.requirements import require_images
 from xcontrast.sensors import SENSORS, Sensor
 
@@ -102,8 +103,9 @@ def embed(
     Raises
     ------
     DataError
-        If dims, bands or units are not what the model was trained on, the stride is no power of
-        two up to the deepest level's, a point lies outside, or there is no image to pool.
+        If dims, bands or units are not what the model was trained on, there is no date or pixel,
+        or no image to pool, the stride is no power of two up to the deepest level's, the precision
+        is another, or a point lies outside.
     ModelError
         If the model has no encoder for the sensor or no such space.
 
@@ -155,8 +157,11 @@ def _embed_array(
     device: str,
 ) -> xr.DataArray:
     check_model(model, sensor, space)
+    check_precision(precision)
     card = model.card
-    step = check_stride(stride, card.out_stride)
+    # As measured: the encoder may have no level at the stride that it was asked for.
+    deepest = max(level.stride for level in card.geometry())
+    step = check_stride(stride, deepest)
     selected = select_bands(array, card.sensors[sensor.name], sensor)
     n_features = card.n_features
     if space != "encoder" and card.projector is not None:
@@ -181,7 +186,6 @@ def _embed_array(
     tile = None if card.halo is not None else STEP
     halo = card.halo if card.halo is not None else halo_of_windows(STEP, OVERLAP)
     kernel = EmbedKernel(*network, step, tile)
-    deepest = max(level.stride for level in card.geometry())
     if at is None:
         result = _map_cells(selected, kernel, sensor, n_features, halo)
     else:
@@ -196,7 +200,7 @@ def _pool(
     lead = selected.dims[:-3]
     images = selected.drop_vars(list(selected.coords))
     values = pool_images(images, kernel, n_features=n_features)
-    share = images.notnull().all(sensor.band).mean(("y", "x"), dtype="float32")
+    share = np.isfinite(images).all(sensor.band).mean(("y", "x"), dtype="float32")
     coords = _coords(selected, sensor, lead) | {"valid_fraction": share.assign_attrs(VALID)}
     return values.assign_coords(coords).rename("embedding")
 

@@ -35,6 +35,14 @@ def select_bands(array: xr.DataArray, card: SensorCard, sensor: Sensor) -> xr.Da
                 do=f"call .transpose(..., '{sensor.band}', 'y', 'x')",
             )
         )
+    if empty := [str(dim) for dim, size in array.sizes.items() if size == 0]:
+        raise DataError(
+            problem(
+                expected=f"{sensor.title} of at least one date and pixel",
+                received=f"0 along {', '.join(empty)}",
+                do="choose a period and an area of the cube that it covers",
+            )
+        )
     if array.dtype.kind != "f":
         raise DataError(
             problem(

@@ -67,7 +67,7 @@ def similar(
         dask="parallelized",
         output_dtypes=[np.float32],
         dask_gufunc_kwargs={"allow_rechunk": True},
-        keep_attrs=False,
+        keep_attrs="override",  # Of coords too, and with them the CRS.
     )
     result.attrs = {"long_name": f"similarity to {queries.sizes['point']} points", "units": "1"}
     result.attrs |= identify(embedding)

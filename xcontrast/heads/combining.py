@@ -81,6 +81,7 @@ def combine(maps: Sequence[xr.Dataset], *, weights: Sequence[float] | None = Non
         dask="parallelized",
         output_dtypes=[np.float32, np.uint8],
         dask_gufunc_kwargs={"allow_rechunk": True},
+        keep_attrs="override",  # Of coords too, and with them the CRS.
     )
     coords = shared_coords(parts)
     flat = {name: coord for name, coord in coords.items() if name != "category"}

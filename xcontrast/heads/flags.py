@@ -73,6 +73,7 @@ def _over_categories(
         dask="parallelized",
         output_dtypes=[dtype],
         dask_gufunc_kwargs={"allow_rechunk": True},
+        keep_attrs="override",  # Of coords too, and with them the CRS.
     )
     return mapped
 

@@ -14,6 +14,11 @@ from xcontrast.legends import NO_LABEL
 
 __all__ = ["select_layer", "to_cog"]
 
+WIDER = {"bool": "uint8", "float16": "float32"}
+"""Of types that GeoTIFF does not have."""
+TAKEN = ("bidx", "ns")
+"""Names that rasterio takes for itself when tags are written."""
+
 
 def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write one time of a georeferenced array as a cloud-optimised GeoTIFF.
@@ -21,12 +26,13 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
     Parameters
     ----------
     array : DataArray (y, x) or (band, y, x)
-        Any band dim; a label map keeps its legend as a colour table, category names as tags, and
-        255 as nodata; floats have NaN as nodata.
+        Any band dim; a label map keeps category names as tags, 255 as nodata and, in a single
+        band, its legend's colours as a table; floats have NaN as nodata. What a GeoTIFF cannot
+        hold is widened: bool to uint8, float16 to float32.
     path : path
         The file.
     overwrite : bool, default False
-        Replace a file that is there.
+        Replace a file that is there, never a folder.
 
     Returns
     -------
@@ -37,7 +43,7 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
     DataError
         If it is a Dataset, or there are more dims, or no CRS.
     SourceError
-        If the file is there and `overwrite` is not set.
+        If the file is there and `overwrite` is not set, or a folder is.
 
     Examples
     --------
@@ -50,6 +56,14 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
     if hasattr(array, "data_vars"):
         raise _no_array(array)
     target = Path(path)
+    if target.is_dir():
+        raise SourceError(
+            problem(
+                expected="the path of a file",
+                received=f"{target}, a folder",
+                do=f"name a file in it, such as {target / 'map.tif'}",
+            )
+        )
     if target.exists() and not overwrite:
         raise SourceError(
             problem(
@@ -70,6 +84,7 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
         "crs": geobox.crs.to_wkt(),
         "transform": geobox.transform,
         "nodata": _nodata(array, layers.dtype, is_label),
+        "photometric": "MINISBLACK",  # Or three bands of bytes are taken for red, green and blue.
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -78,9 +93,10 @@ def to_cog(array: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool
             file.write(layers)
             for index, name in enumerate(names, 1):
                 file.set_band_description(index, name)
-            if is_label:
-                file.write_colormap(1, _colours(array))
-            file.update_tags(**{k: str(v) for k, v in array.attrs.items()})
+            # With a table, GDAL takes a second band for opacity and refuses a third.
+            if is_label and layers.shape[0] == 1 and (colours := _colours(array)):
+                file.write_colormap(1, colours)
+            file.update_tags(**_tags(array))
         with memory.open() as file:
             copy(
                 file,
@@ -139,7 +155,7 @@ def select_layer(data: xr.Dataset, *, name: str | None = None, time: Any = None)
         )
     if dim is None:
         return array
-    found = array if time is None else array.sel({dim: slice(time, time)})
+    found = array if time is None else array.sortby(dim).sel({dim: slice(time, time)})
     if found.sizes[dim] != 1:
         days = [str(day)[:16] for day in array[dim].values]
         raise DataError(
@@ -175,6 +191,7 @@ def _layers(array: xr.DataArray) -> tuple[np.ndarray, list[str]]:
             )
         )
     values = array.transpose(*others, "y", "x").values
+    values = values.astype(WIDER.get(values.dtype.name, values.dtype), copy=False)
     if not others:
         return values[None], [str(array.name or "value")]
     dim = others[0]
@@ -207,11 +224,19 @@ def _nodata(array: xr.DataArray, dtype: np.dtype[Any], is_label: bool) -> float 
 
 
 def _colours(array: xr.DataArray) -> dict[int, tuple[int, int, int, int]]:
+    """Give a table of a legend's colours; none, which would be all black, where it has none."""
     from matplotlib.colors import to_rgba
 
-    colours = str(array.attrs.get("flag_colors", "")).split()
+    codes, colours = array.attrs["flag_values"], str(array.attrs.get("flag_colors", "")).split()
+    if len(colours) != len(codes):
+        return {}
     table = {
         int(code): tuple(round(255 * part) for part in to_rgba(colour))
-        for code, colour in zip(array.attrs["flag_values"], colours, strict=False)
+        for code, colour in zip(codes, colours, strict=True)
     }
     return {**table, NO_LABEL: (0, 0, 0, 0)}  # type: ignore[dict-item]
+
+
+def _tags(array: xr.DataArray) -> dict[str, str]:
+    named = {str(key): str(value) for key, value in array.attrs.items()}
+    return {f"{key}_" if key in TAKEN else key: value for key, value in named.items()}

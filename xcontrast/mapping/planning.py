@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ import xarray as xr
 
 from xcontrast.cubes.cube import open_cube
 from xcontrast.cubes.options import CubeOptions
+from xcontrast.cubes.reports import READS
 from xcontrast.cubes.sources import Box, SourceLike
 from xcontrast.cubes.zones import split_zones
 from xcontrast.embedding.composites import TIMES
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 __all__ = ["plan_map"]
+
+HOW = ("sign", "patience")
+"""Options that say how files are reached, not what is in them."""
 
 
 def plan_map(
@@ -109,11 +114,14 @@ def plan_map(
         "options": options,
     }  # fmt: skip
     if cube is None:
-        cube = _open(network, names, **area)
+        stated = _state_opening(source, options or CubeOptions())
+        cube = _select(_open(network, names, **area), names)
     elif given := [name for name, value in area.items() if value is not None]:
         received = f"a cube and {', '.join(given)}"
         raise _unclear("a cube, or an area to open", received, "leave out one of the two")
-    cube = cube[list(names)]
+    else:
+        cube = _select(cube, names)
+        stated = _state_pixels(cube, names)
     if isinstance(network, Segmenter):
         product = segment_images(cube, network, event=event)
     else:
@@ -125,8 +133,9 @@ def plan_map(
     side = -(-max(tile or block, 1) // block) * block // product.cell
     steps = {d: 1 for d in lazy.dims if d in (*TIMES, "location")}
     steps |= {d: min(side, lazy.sizes[d]) for d in ("y", "x")}
-    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=product.stated)
+    # First, as it finds out whether the model is there: no store is begun that none can fill.
     rate = product.probe() if probe else 0.0
+    regions = RegionStore.open(lazy, Path(store), steps=steps, stated=product.stated | stated)
     return MapPlan(lazy, cube, regions, rate, product.work, product.network)
 
 
@@ -177,6 +186,38 @@ def _open(
         bbox=bbox, geobox=geobox, datetime=datetime, sensors=names, bands=bands, source=source,
         options=options,
     )  # fmt: skip
+
+
+def _select(cube: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
+    if missing := [name for name in names if name not in cube.data_vars]:
+        received = f"variables {', '.join(sorted(map(str, cube.data_vars)))}"
+        do = "give a cube of xc.open_cube or xc.as_cube that has the sensor, or map another one"
+        raise _unclear(f"a cube with {', '.join(missing)}", received, do)
+    return cube[list(names)]
+
+
+def _state_opening(source: SourceLike, options: CubeOptions) -> dict[str, Any]:
+    """Say what the pixels of a cube depend on that is opened here, beside its grid and times."""
+    told = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in HOW}
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        where: Any = sorted(str(getattr(item, "id", item)) for item in source)
+    else:
+        plain = source is None or isinstance(source, str | Path)
+        where = str(source) if plain else type(source).__name__
+    return {"source": where, "options": {k: str(value) for k, value in told.items()}}
+
+
+def _state_pixels(cube: xr.Dataset, names: tuple[str, ...]) -> dict[str, Any]:
+    """Say what the pixels of a given cube are: their digest in memory, that of the graph if lazy.
+
+    Not of what :func:`open_cube` gave: its chunks, and with them its graph, depend on how much
+    memory is free, and a plan must be gone on with.
+    """
+    from dask.base import tokenize
+
+    if READS in cube.attrs:
+        return {}
+    return {"pixels": {name: tokenize(cube[name].data) for name in names}}
 
 
 def _unclear(expected: str, received: str, do: str) -> DataError:

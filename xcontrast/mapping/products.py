@@ -117,7 +117,7 @@ def segment_images(cube: xr.Dataset, segmenter: Segmenter, *, event: str | None)
 def _state_grid(one: xr.DataArray, dated: list[xr.DataArray]) -> dict[str, Any]:
     return {
         "crs": _name_crs(one),
-        "first": [float(one[d][0]) for d in ("y", "x") if d in one.coords],
+        "corners": [float(one[d][k]) for k in (0, -1) for d in ("y", "x") if d in one.coords],
         "times": [str(t) for part in dated for d in part.dims if d in TIMES
                   and d in part.coords for t in part[d].values],
     }  # fmt: skip

@@ -10,7 +10,7 @@ from xcontrast.sensors import Sensor
 if TYPE_CHECKING:
     from xcontrast.model.folder import Model
 
-__all__ = ["check_model", "check_stride"]
+__all__ = ["check_model", "check_precision", "check_stride"]
 
 
 def check_model(model: Model, sensor: Sensor, space: str) -> None:
@@ -29,6 +29,18 @@ def check_model(model: Model, sensor: Sensor, space: str) -> None:
                 expected=f"a space of this model: {', '.join(model.card.spaces)}",
                 received=repr(space),
                 do="leave `space` out for the sensor's own features",
+            )
+        )
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that there is not, rather than compute in another one."""
+    if precision not in ("auto", "32", "bf16"):
+        raise DataError(
+            problem(
+                expected="the precision 'auto', '32' or 'bf16'",
+                received=repr(precision),
+                do="leave it out for the fastest that the device has units for",
             )
         )
 

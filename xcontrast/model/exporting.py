@@ -93,7 +93,7 @@ def export(
         )
     own = _choose_sensor(model, sensor)
     check_model(model, own, space)
-    step = check_stride(stride, model.card.out_stride)
+    step = check_stride(stride, max(level.stride for level in model.card.geometry()))
     file = choose_file(format)
     network = _freeze(model, own, space, step, min_valid)
     facts = {**_describe(model, own, space, step, min_valid), "file_format": format}

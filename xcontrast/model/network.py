@@ -116,7 +116,7 @@ class Network:
             part = images[:, :, first : first + step].to(target.device)
             valid = torch.isfinite(part.sum(1, keepdim=True))
             if not (on_cpu and bool(valid.all())):
-                part = torch.nan_to_num(part)
+                part = torch.nan_to_num(part, 0.0, 0.0, 0.0)
             target[:, :, first : first + step] = self.normalise(part, valid)
             if seen is not None:
                 seen[first : first + step] = valid[0, 0]
