@@ -15,10 +15,10 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.progress import track
 from xcontrast.sampling.chips import Chips
+from xcontrast.sampling.identity import find_images
 from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.reading import (
     cut_windows,
-    find_images,
     find_scale,
     group_pairs,
     read_blocks,

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xcontrast.cubes.periods import read_span
 from xcontrast.errors import DataError, problem
+from xcontrast.sampling.identity import image_of, name_images
 from xcontrast.sampling.images import stack_images
 from xcontrast.sampling.matching import match_times
 from xcontrast.sampling.orbits import keep_orbit
@@ -78,7 +79,8 @@ def pairs(
     Dataset
         Cross-sensor: ``s1 (pair, s1_band, y, x)`` and ``s2 (pair, s2_band, y, x)``; on ``pair``
         ``s1_time``, ``s2_time``, ``lag`` (S1 minus S2, timedelta64[ns]), the other coords of both
-        time axes, and ``valid_fraction`` (1) if `min_valid` is given. Seasonal:
+        time axes, ``valid_fraction`` (1) if `min_valid` is given, and
+        ``s1_image`` and ``s2_image``, numbers that tell lazy images apart. Seasonal:
         ``s2 (pair, date, s2_band, y, x)`` (or s1, in a cube without s2) with ``s2_time (pair,
         date)``; of a cube the dates make as many pairs as fit without using one twice. Both:
         ``s1`` and ``s2 (pair, date, band, y, x)``, cross-sensor pairs gathered by their place.
@@ -236,6 +238,9 @@ def _match_cube(cube: xr.Dataset, limit: pd.Timedelta, match: str) -> xr.Dataset
     one = _own_part(cube, S1).isel({S1.time: xr.DataArray(i1, dims="pair")})
     two = _own_part(cube, S2).isel({S2.time: xr.DataArray(i2, dims="pair")})
     matched = xr.merge([one, two], compat="override", join="exact")
+    for sensor, index in ((S1, i1), (S2, i2)):
+        names = name_images(cube[sensor.name], index)
+        matched = matched.assign_coords({image_of(sensor): ("pair", names)})
     if durations is not None:
         matched = matched.assign_coords(duration=("pair", durations))
     return matched.assign_coords(lag=matched[S1.time] - matched[S2.time])
