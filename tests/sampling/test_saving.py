@@ -18,6 +18,8 @@ import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
 from xcontrast.sampling import gathering, reading
 from xcontrast.sampling.resident import store_chips
+from xcontrast.sampling.saving import is_saved
+from xcontrast.training.material import bring_near
 
 STEP = {"s1": 0.01, "s2": 1e-4}
 
@@ -389,3 +391,54 @@ def test_pairs_with_lazy_coords_of_other_chunks_are_read(tmp_path: Path) -> None
             xc.chips(pairs, size=32)[1],
             chips.load(progress=False)[1].drop_vars("w", errors="ignore"),
         )
+
+
+@pytest.mark.parametrize("then", ["other chunks", "other pixels"])
+def test_what_another_source_began_is_not_taken_up(
+    then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube = planted_cube(64, n_times=12)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 64 * 64 * 2 * 2 * 5)
+    limit = [1]
+    _stop_after(monkeypatch, limit)
+    begun = cube.chunk(s1_time=4, s2_time=4)
+    with pytest.raises(ConnectionError):
+        xc.chips(xc.pairs(begun, tolerance="2D"), size=32).save(tmp_path / "c.zarr", progress=False)
+    limit[0] = -1
+    other = cube.chunk(s1_time=1, s2_time=1)
+    if then == "other pixels":
+        other = begun.assign(s1=(begun.s1 - 5).assign_attrs(begun.s1.attrs))
+    chips = xc.chips(xc.pairs(other, tolerance="2D"), size=32)
+    saved = chips.save(tmp_path / "c.zarr", progress=False)
+    for i in range(len(chips)):
+        _equal(chips[i].compute(), saved[i])
+
+
+@pytest.mark.parametrize("change", ["pixels", "units"])
+def test_a_store_of_other_pixels_is_not_these_chips(change: str, tmp_path: Path) -> None:
+    cube = planted_cube(64, n_times=3).chunk()
+    other = cube.copy()
+    other["s1"] = (cube.s1 - 7).assign_attrs(cube.s1.attrs) if change == "pixels" else cube.s1
+    other["s1"] = other.s1.assign_attrs(units="dB" if change == "pixels" else "unknown")
+    options = xc.PretrainOptions(progress=False)
+    chips, changed = (xc.chips(xc.pairs(c), size=32) for c in (cube, other))
+    bring_near(chips, tmp_path, options)
+    assert is_saved(chips, tmp_path / "chips.zarr", seed=options.seed)
+    assert len(bring_near(chips, tmp_path, options)) == len(chips)
+    with pytest.raises(DataError, match=r"received other chips in .*remove that store"):
+        bring_near(changed, tmp_path, options)
+
+
+def test_coords_of_pairs_with_the_names_of_columns_are_kept(tmp_path: Path) -> None:
+    pairs = xc.pairs(planted_cube(96, n_times=4), min_valid=0.5).assign_coords(
+        row=("pair", [10, 20, 30, 40]), col=("pair", [1, 2, 1, 2]), number=("pair", [7, 8, 9, 10]),
+        weight=("pair", [0.1, 0.2, 0.3, 0.4]), pair_number=("pair", [3, 2, 1, 0]),
+    )  # fmt: skip
+    chips = xc.chips(pairs, size=32)
+    saved = chips.save(tmp_path / "c.zarr", progress=False)
+    again = saved.save(tmp_path / "again.zarr", progress=False)
+    for own in (saved, again):
+        for i in (0, 17):
+            _equal(chips[i], own[i])
+        np.testing.assert_array_equal(own.row, chips.row)
+        assert len(own.split(by="row")[1]) == 9
