@@ -14,7 +14,7 @@ from xcontrast.errors import DataError, problem
 from xcontrast.sampling.identity import image_of, name_images
 from xcontrast.sampling.images import stack_images
 from xcontrast.sampling.matching import match_times
-from xcontrast.sampling.orbits import keep_orbit
+from xcontrast.sampling.orbits import keep_orbit, keep_pairs, keep_passes
 from xcontrast.sampling.seasons import pair_dates, pair_seasons
 from xcontrast.sampling.validity import keep_valid
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
@@ -60,8 +60,10 @@ def pairs(
         for how long. A collection is aligned already: its entries become pairs one by one, kept
         where their true times, if they are there, lie within the tolerance.
     orbit : {"ascending", "descending", "same"} or int, optional
-        Cross-sensor: only Sentinel-1 passes of a direction, of a relative orbit, or ("same") of
-        the one relative orbit that gives the most pairs.
+        Only Sentinel-1 passes of a direction, of a relative orbit, or ("same") of the one
+        relative orbit that gives the most pairs (of a collection: at each place). Seasonal pairs
+        of Sentinel-1 are of one direction, by default that of the most passes, where
+        ``s1_orbit_state`` tells.
     max_cloud : float, optional
         Leave out Sentinel-2 dates with a higher ``s2_cloud_cover``, percent.
     min_valid : float, optional
@@ -124,8 +126,10 @@ def pairs(
     if max_cloud is not None:
         facts |= {"max_cloud": max_cloud, "rejected_by_cloud": n_cloudy}
     if kind == "seasonal":
+        cube, passes = keep_passes(cube, orbit)
         matched, told = pair_seasons(cube, read_span(gap, "gap"), min_valid)
-        facts |= told | {"replace": replace}
+        matched, own = _sift(matched, orbit, collection)
+        facts |= passes | told | own | {"replace": replace, "matched": matched.sizes["pair"]}
     else:
         limit = read_span(tolerance, "tolerance")
         _check_sensors(cube)
@@ -140,7 +144,8 @@ def pairs(
             matched = _stack_collection(cube, limit)
         else:
             matched = _match_cube(cube, limit, match)
-        facts |= {
+        matched, told = _sift(matched, orbit, collection)
+        facts |= told | {
             "tolerance": str(limit),
             "match": "aligned" if collection else match,
             "matched": matched.sizes["pair"],
@@ -148,11 +153,19 @@ def pairs(
         }
         if kind == "cross-sensor":
             facts["rejected_by_time"] = _count_unmatched(cube, matched, collection)
+            facts["rejected_by_time"] -= told.get("rejected_by_orbit", 0)
         if min_valid is not None:
             matched = keep_valid(matched, min_valid)
             facts["rejected_by_validity"] = facts["matched"] - matched.sizes["pair"]
     matched.attrs = {**cube.attrs, "pairing": json.dumps(facts)}
     return matched
+
+
+def _sift(
+    matched: xr.Dataset, orbit: str | int | None, collection: bool
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Keep the pairs of an orbit of a collection; of a cube its passes are sifted before."""
+    return keep_pairs(matched, orbit) if collection and orbit is not None else (matched, {})
 
 
 def _check_options(kind: str, match: str, max_cloud: float | None, min_valid: float | None) -> None:
