@@ -200,3 +200,29 @@ def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
 def test_options_of_chips_out_of_range(cube: xr.Dataset, options: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         cube.contrast.pairs().contrast.chips(size=24, **options)
+
+
+def test_arrays_of_an_area_are_taken_by_their_coords(cube: xr.Dataset) -> None:
+    pairs = cube.contrast.pairs()
+    mask = (xr.DataArray(np.arange(96), dims="y") < 32) & (cube.y * cube.x > 0)
+    assert set(pairs.contrast.chips(size=32, within=mask).row) == {0}
+    turned = mask[::-1].transpose("x", "y")
+    assert set(pairs.contrast.chips(size=32, within=turned).row) == {0}
+    assert set(pairs.contrast.chips(size=32, weights=turned * 2.0).row) == {0}
+    # Without coords nothing but the order tells.
+    bare = mask[::-1].drop_vars(["y", "x"])
+    assert set(pairs.contrast.chips(size=32, within=bare).row) == {64}
+    for wrong in (mask.assign_coords(y=mask.y + 5000), mask.rename(y="lat", x="lon"), mask[:5]):
+        with pytest.raises(DataError, match=r"bool DataArray \(y, x\) of 96.*coords than the grid"):
+            pairs.contrast.chips(size=32, within=wrong)
+        with pytest.raises(DataError, match=r"weights \(y, x\) of 96.*coords than the grid"):
+            pairs.contrast.chips(size=32, weights=wrong * 1.0)
+    with pytest.raises(DataError, match=r"some negative"):
+        pairs.contrast.chips(size=32, weights=mask * -1.0)
+
+
+def test_weights_of_pairs_are_taken_by_their_coords(cube: xr.Dataset) -> None:
+    pairs = cube.contrast.pairs().assign_coords(pair=["a", "b"])
+    weights = xr.DataArray([1.0, 0.0], {"pair": ["b", "a"]}, ("pair",))
+    assert set(pairs.contrast.chips(size=32, weights=weights).pair) == {1}
+    assert set(pairs.contrast.chips(size=32, weights=weights.drop_vars("pair")).pair) == {0}
