@@ -200,3 +200,90 @@ def test_seasonal_pairs_become_chips_valid_at_every_date() -> None:
 def test_options_of_chips_out_of_range(cube: xr.Dataset, options: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         cube.contrast.pairs().contrast.chips(size=24, **options)
+
+
+def test_arrays_of_an_area_are_taken_by_their_coords(cube: xr.Dataset) -> None:
+    pairs = cube.contrast.pairs()
+    mask = (xr.DataArray(np.arange(96), dims="y") < 32) & (cube.y * cube.x > 0)
+    assert set(pairs.contrast.chips(size=32, within=mask).row) == {0}
+    turned = mask[::-1].transpose("x", "y")
+    assert set(pairs.contrast.chips(size=32, within=turned).row) == {0}
+    assert set(pairs.contrast.chips(size=32, weights=turned * 2.0).row) == {0}
+    # Without coords nothing but the order tells.
+    bare = mask[::-1].drop_vars(["y", "x"])
+    assert set(pairs.contrast.chips(size=32, within=bare).row) == {64}
+    for wrong in (mask.assign_coords(y=mask.y + 5000), mask.rename(y="lat", x="lon"), mask[:5]):
+        with pytest.raises(DataError, match=r"bool DataArray \(y, x\) of 96.*coords than the grid"):
+            pairs.contrast.chips(size=32, within=wrong)
+        with pytest.raises(DataError, match=r"weights \(y, x\) of 96.*coords than the grid"):
+            pairs.contrast.chips(size=32, weights=wrong * 1.0)
+    with pytest.raises(DataError, match=r"some negative"):
+        pairs.contrast.chips(size=32, weights=mask * -1.0)
+
+
+def test_weights_of_pairs_are_taken_by_their_coords(cube: xr.Dataset) -> None:
+    pairs = cube.contrast.pairs().assign_coords(pair=["a", "b"])
+    weights = xr.DataArray([1.0, 0.0], {"pair": ["b", "a"]}, ("pair",))
+    assert set(pairs.contrast.chips(size=32, weights=weights).pair) == {1}
+    assert set(pairs.contrast.chips(size=32, weights=weights.drop_vars("pair")).pair) == {0}
+
+
+def _places(x0: list[float], **coords: list) -> xr.Dataset:
+    """Places of 32 pixels of 10 m, at two dates."""
+    n = len(x0)
+    values = np.random.default_rng(0).random((n, 2, 2, 32, 32)).astype("float32")
+    dates = np.array(["2023-01-01", "2023-06-01"], "datetime64[ns]")
+    known = {"epsg": [32632] * n, "x0": x0, "y0": [5e6] * n} | coords
+    return xr.Dataset(
+        {"s2": (("location", "date", "s2_band", "y", "x"), values, {"units": "1"})},
+        {
+            "s2_band": np.array(["B04", "B08"], object), "location": np.arange(n),
+            "s2_time": (("location", "date"), np.tile(dates, (n, 1))),
+            **{name: ("location", own) for name, own in known.items()},
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("places", "buffer", "together"),
+    [
+        (_places([0, 310, 320, 960, 9600]), 0, [{0, 1, 2}]),
+        (_places([0, 320, 960, 9600]), 0, []),
+        (_places([0, 320, 960, 9600]), 33, [{0, 1, 2}]),
+        (_places([0, 0, 960], epsg=[32632, 32633, 32632]), 0, []),
+        (_places([0, 0, 960], y0=[5e6, 5e6 + 330, 5e6]), 0, []),
+        (_places([0, 0, 960], y0=[5e6, 5e6 - 310, 5e6]), 0, [{0, 1}]),
+        (_places([0, 0, np.nan, np.nan]), 0, [{0, 1}]),
+        (_places([0, 0, 960]).drop_vars("epsg"), 0, []),
+    ],
+)
+def test_places_that_overlap_are_on_one_side(
+    places: xr.Dataset, buffer: int, together: list[set[int]]
+) -> None:
+    chips = xc.chips(xc.pairs(places, kind="seasonal"), size=16)
+    kept = []
+    for seed in range(30):
+        sides = [{*part.location.tolist()} for part in chips.split(seed=seed, buffer=buffer)]
+        assert not sides[0] & sides[1]
+        kept.append([any(own <= side for side in sides) for own in together])
+        if not together:
+            kept[-1] = [any({0, 1} <= side for side in sides)]
+    assert np.all(kept) == bool(together)
+
+
+def test_places_that_are_all_joined_cannot_be_split() -> None:
+    chips = xc.chips(xc.pairs(_places([0, 10]), kind="seasonal"), size=16)
+    with pytest.raises(DataError, match=r"both sides.*places that overlap are kept together"):
+        chips.split()
+
+
+def test_what_cannot_be_split_by(cube: xr.Dataset) -> None:
+    seasonal = xc.pairs(planted_cube(32, n_times=8), kind="seasonal", gap="24D")
+    with pytest.raises(DataError, match=r"one value of 's2_time' .*\('pair', 'date'\).*isel\(date"):
+        xc.chips(seasonal, size=16).split(by="s2_time")
+    pairs = cube.contrast.pairs()
+    with pytest.raises(DataError, match=r"'y' with the dims \('y',\). Do this: fill it in"):
+        xc.chips(pairs, size=32).split(by="y")
+    named = pairs.assign_coords(scene=("pair", np.array(["a", None], object)))
+    with pytest.raises(DataError, match=r"'scene' for each pair; received pairs without one"):
+        xc.chips(named, size=32).split(by="scene")

@@ -99,6 +99,13 @@ def test_one_seed_one_order_whatever_the_threads(saved: xc.Chips, resident: bool
     assert not torch.equal(first[0]["chip"], next(iter(build(1, seed=6)))["chip"])
 
 
+def test_one_seed_one_order_whatever_the_memory(saved: xc.Chips) -> None:
+    held, read = (saved.loader(batch_size=24, seed=3, resident=own) for own in (True, False))
+    assert held.is_resident
+    assert not read.is_resident
+    assert _same(held, read) > 3
+
+
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("stop", [0, 4, 16, 21])
 def test_it_goes_on_exactly_where_it_was(saved: xc.Chips, resident: bool, stop: int) -> None:
@@ -126,7 +133,11 @@ def test_a_run_goes_on_where_there_is_more_memory(saved: xc.Chips) -> None:
     rest.load_state_dict(begun.state_dict())
     assert _same(begun, rest) > 3
     assert _same(begun, rest) > 6
-    state = saved.loader(batch_size=24, seed=1, resident=True).state_dict()
+    # One of an earlier version, which took another order in memory.
+    old = saved.loader(batch_size=24, seed=1, resident=True)
+    old._by_chunks = False
+    state = old.state_dict()
+    saved.loader(batch_size=24, seed=1, resident=True).load_state_dict(state)
     with pytest.raises(DataError, match=r"received by_chunks=False \(here True\)"):
         saved.loader(batch_size=24, seed=1, resident=False).load_state_dict(state)
 
@@ -247,6 +258,22 @@ def test_statistics_are_global_and_ignore_the_invalid(cube: xr.Dataset, tmp_path
             dims = (f"{name}_time", "y", "x")
             np.testing.assert_allclose(measured[name].mean, holed[name].mean(dims), rtol=1e-3)
             np.testing.assert_allclose(measured[name].std, holed[name].std(dims), rtol=2e-3)
+
+
+def test_statistics_of_nothing_are_refused(cube: xr.Dataset) -> None:
+    holed = cube.assign(s2=cube.s2.where(cube.s2_band != "B08"))
+    loader = xc.chips(xc.pairs(holed), size=32).loader(batch_size=4)
+    with pytest.raises(DataError, match=r"valid in all bands.*none of s2 in 18 chips.*leave out"):
+        measure_statistics(loader)
+
+
+def test_more_dates_than_there_are_is_refused_with_the_number() -> None:
+    pairs = xc.pairs(planted_cube(32, n_times=4), kind="seasonal", gap="13D")
+    chips = xc.chips(pairs, size=16)
+    assert chips.pairs.sizes["date"] == 2
+    with pytest.raises(DataError, match=r"1\.\.2, as .*n_dates=3\. Do this: set n_dates=2"):
+        chips.loader(batch_size=2)
+    assert next(iter(chips.loader(batch_size=2, n_dates=2)))["s2"].shape[:2] == (2, 2)
 
 
 def test_same_ground_is_overlap_at_one_place() -> None:

@@ -381,3 +381,50 @@ def test_places_without_a_name_are_still_places(kind: str) -> None:
     assert sorted(chips.location.tolist()) == [0, 1, 2, 3]
     with pytest.raises(DataError, match=r"two or more pairs of both|2 or more Sentinel-2 dates"):
         cube.isel(date=[0]).contrast.pairs(kind=kind)
+
+
+def test_seasons_of_radar_are_seen_from_one_side() -> None:
+    cube = _dated_cube(8).drop_dims("s2_time").isel(s1_time=slice(1, None))
+    found = cube.contrast.pairs(kind="seasonal", gap="10D")
+    assert set(found.s1_orbit_state.values.ravel()) == {"descending"}
+    told = json.loads(found.attrs["pairing"])
+    assert (told["orbit"], told["rejected_by_orbit"]) == ("descending", 3)
+    up = cube.contrast.pairs(kind="seasonal", gap="10D", orbit="ascending")
+    np.testing.assert_array_equal(up.s1.values[0], cube.s1.values[1::2])
+    assert set(cube.contrast.pairs(kind="seasonal", gap="10D", orbit="same")
+               .s1_relative_orbit.values.ravel()) == {95}  # fmt: skip
+    unknown = cube.drop_vars("s1_orbit_state")
+    assert unknown.contrast.pairs(kind="seasonal", gap="6D").sizes["date"] == 7
+    with pytest.raises(DataError, match=r"'ascending', while s1_orbit_state is not there"):
+        unknown.contrast.pairs(kind="seasonal", gap="6D", orbit="ascending")
+    with pytest.raises(DataError, match=r"orbit=15, while the cube's Sentinel-2 is paired"):
+        _dated_cube().contrast.pairs(kind="seasonal", gap="6D", orbit=15)
+
+
+def test_only_the_orbit_asked_for_of_a_collection() -> None:
+    start = np.array(["2023-01-01", "2023-06-01"], "datetime64[ns]")
+    orbits = [[15, 15], [15, 95], [95, 95]]
+    values = np.random.default_rng(0).random((3, 2, 2, 8, 8)).astype("float32")
+    dims = ("location", "date")
+    places = xr.Dataset(
+        {f"s{n}": ((*dims, f"s{n}_band", "y", "x"), values) for n in (1, 2)},
+        {
+            "location": [4, 5, 6], "s1_relative_orbit": (dims, orbits),
+            "s1_time": (dims, np.tile(start, (3, 1))), "s2_time": (dims, np.tile(start, (3, 1))),
+        },
+    )  # fmt: skip
+    found = places.contrast.pairs(orbit=95)
+    assert found.location.values.tolist() == [5, 6, 6]
+    np.testing.assert_array_equal(found.s1.values, values[[1, 2, 2], [1, 0, 1]])
+    told = json.loads(found.attrs["pairing"])
+    assert (told["rejected_by_orbit"], told["rejected_by_time"]) == (3, 0)
+    same = places.contrast.pairs(orbit="same")
+    assert same.s1_relative_orbit.values.tolist() == [15, 15, 15, 95, 95]
+    both = places.contrast.pairs(kind="both", orbit=95)
+    assert both.location.values.tolist() == [6]
+    radar = places.drop_vars("s2").contrast.pairs(kind="seasonal", orbit="same")
+    assert radar.location.values.tolist() == [4, 6]
+    with pytest.raises(DataError, match=r"received 7, while s1_relative_orbit is \[15, 95\]"):
+        places.contrast.pairs(orbit=7)
+    with pytest.raises(DataError, match=r"'ascending', while s1_orbit_state is not there"):
+        places.contrast.pairs(orbit="ascending")

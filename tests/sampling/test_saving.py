@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,9 @@ from scenes import planted_cube
 import xcontrast as xc
 from xcontrast.errors import DataError, SourceError
 from xcontrast.sampling import gathering, reading
+from xcontrast.sampling.resident import store_chips
+from xcontrast.sampling.saving import is_saved
+from xcontrast.training.material import bring_near
 
 STEP = {"s1": 0.01, "s2": 1e-4}
 
@@ -320,3 +324,121 @@ def test_real_imagery_is_saved_and_comes_back(data_dir: Path, tmp_path: Path) ->
     # Integers of the source come back as they were.
     red = saved[0].s2.sel(s2_band="B04").values
     np.testing.assert_array_equal(np.rint(red * 1e4), np.rint(chips[0].s2.sel(s2_band="B04") * 1e4))
+
+
+def _constant(values: list[float], days: list[str], bands: list[str]) -> xr.DataArray:
+    filled = np.ones((len(values), len(bands), 32, 32), "float32")
+    return xr.DataArray(
+        filled * np.float32(values)[:, None, None, None],
+        {"time": pd.to_datetime(days).values, "band": bands},
+        ("time", "band", "y", "x"),
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_images_of_one_time_are_told_apart(lazy: bool, tmp_path: Path) -> None:
+    """Two passes on one date; and pairs of two areas, joined."""
+    cube = xc.as_cube(
+        s1=_constant([-5, -10, -20], ["2023-04-01", "2023-04-01", "2023-04-10"], ["vv", "vh"]),
+        s2=_constant([0.1, 0.3], ["2023-04-02", "2023-04-11"], ["B04", "B08"]),
+    )
+    cube = cube.chunk(s1_time=1, s2_time=1) if lazy else cube
+    passes = xc.pairs(cube, match="all", tolerance="3D")
+    near = xc.pairs(cube, tolerance="3D")
+    other = cube.assign(s1=(cube.s1 - 3).assign_attrs(cube.s1.attrs))
+    changed = near.assign(s1=(near.s1 - 3).assign_attrs(near.s1.attrs))
+    first, last = near.s1.values[:, 0, 0, 0]
+    for found, planted in (
+        (passes, [-5, -10, -20]),
+        (xr.concat([near, xc.pairs(other, tolerance="3D")], "pair"),
+         [first, last, first - 3, last - 3]),
+        (xr.concat([near, changed], "pair"), [first, last, first - 3, last - 3]),
+        (xr.concat([near.compute(), xc.pairs(other, tolerance="3D")], "pair"),
+         [first, last, first - 3, last - 3]),
+    ):  # fmt: skip
+        chips = xc.chips(found, size=32)
+        there = [float(chip.s1[0, 0, 0]) for chip in chips.load(progress=False)]
+        assert there == pytest.approx(planted)
+        loader = chips.loader(batch_size=1, progress=False)
+        given = loader.take(torch.arange(len(chips)))["s1"][:, 0, 0, 0]
+        assert given.tolist() == pytest.approx(planted)
+        saved = chips.save(tmp_path / "c.zarr", overwrite=True, progress=False)
+        assert [float(chip.s1[0, 0, 0]) for chip in saved] == pytest.approx(planted)
+
+
+def test_an_infinite_pixel_leaves_the_others_as_they_are() -> None:
+    power = np.random.default_rng(0).integers(1, 255, (1, 2, 32, 32)).astype("float32")
+    power[0, 0, 0, 0] = np.inf
+    cube = xc.as_cube(
+        s1=_constant([1], ["2023-04-01"], ["vv", "vh"]).copy(data=power),
+        s1_units="unknown",
+        s2=_constant([0.2], ["2023-04-01"], ["B04", "B08"]),
+    )
+    chips = xc.chips(xc.pairs(cube), size=16, min_valid=0)
+    np.testing.assert_allclose(chips.load(progress=False)[3].s1, chips[3].s1, atol=0.01)
+    store = store_chips(chips, progress=False)
+    assert store.stacks["s1"].scale == pytest.approx(254 / 30_000, rel=0.01)
+
+
+def test_pairs_with_lazy_coords_of_other_chunks_are_read(tmp_path: Path) -> None:
+    pairs = xc.pairs(planted_cube(64, n_times=6), kind="both", gap="20D")
+    xc.write_zarr(pairs, tmp_path / "pairs.zarr", progress=False)
+    found = xr.open_zarr(tmp_path / "pairs.zarr")
+    several = found.assign_coords(w=("pair", da.ones(found.sizes["pair"], chunks=1)))
+    for own in (found, several):
+        chips = xc.chips(own, size=32)
+        _equal(
+            xc.chips(pairs, size=32)[1],
+            chips.load(progress=False)[1].drop_vars("w", errors="ignore"),
+        )
+
+
+@pytest.mark.parametrize("then", ["other chunks", "other pixels"])
+def test_what_another_source_began_is_not_taken_up(
+    then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube = planted_cube(64, n_times=12)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 64 * 64 * 2 * 2 * 5)
+    limit = [1]
+    _stop_after(monkeypatch, limit)
+    begun = cube.chunk(s1_time=4, s2_time=4)
+    with pytest.raises(ConnectionError):
+        xc.chips(xc.pairs(begun, tolerance="2D"), size=32).save(tmp_path / "c.zarr", progress=False)
+    limit[0] = -1
+    other = cube.chunk(s1_time=1, s2_time=1)
+    if then == "other pixels":
+        other = begun.assign(s1=(begun.s1 - 5).assign_attrs(begun.s1.attrs))
+    chips = xc.chips(xc.pairs(other, tolerance="2D"), size=32)
+    saved = chips.save(tmp_path / "c.zarr", progress=False)
+    for i in range(len(chips)):
+        _equal(chips[i].compute(), saved[i])
+
+
+@pytest.mark.parametrize("change", ["pixels", "units"])
+def test_a_store_of_other_pixels_is_not_these_chips(change: str, tmp_path: Path) -> None:
+    cube = planted_cube(64, n_times=3).chunk()
+    other = cube.copy()
+    other["s1"] = (cube.s1 - 7).assign_attrs(cube.s1.attrs) if change == "pixels" else cube.s1
+    other["s1"] = other.s1.assign_attrs(units="dB" if change == "pixels" else "unknown")
+    options = xc.PretrainOptions(progress=False)
+    chips, changed = (xc.chips(xc.pairs(c), size=32) for c in (cube, other))
+    bring_near(chips, tmp_path, options)
+    assert is_saved(chips, tmp_path / "chips.zarr", seed=options.seed)
+    assert len(bring_near(chips, tmp_path, options)) == len(chips)
+    with pytest.raises(DataError, match=r"received other chips in .*remove that store"):
+        bring_near(changed, tmp_path, options)
+
+
+def test_coords_of_pairs_with_the_names_of_columns_are_kept(tmp_path: Path) -> None:
+    pairs = xc.pairs(planted_cube(96, n_times=4), min_valid=0.5).assign_coords(
+        row=("pair", [10, 20, 30, 40]), col=("pair", [1, 2, 1, 2]), number=("pair", [7, 8, 9, 10]),
+        weight=("pair", [0.1, 0.2, 0.3, 0.4]), pair_number=("pair", [3, 2, 1, 0]),
+    )  # fmt: skip
+    chips = xc.chips(pairs, size=32)
+    saved = chips.save(tmp_path / "c.zarr", progress=False)
+    again = saved.save(tmp_path / "again.zarr", progress=False)
+    for own in (saved, again):
+        for i in (0, 17):
+            _equal(chips[i], own[i])
+        np.testing.assert_array_equal(own.row, chips.row)
+        assert len(own.split(by="row")[1]) == 9

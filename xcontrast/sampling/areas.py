@@ -9,9 +9,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from xcontrast.errors import DataError, problem
+from xcontrast.grids import are_close, order_alike
 from xcontrast.sampling.windows import Indices, sum_table, window_sum
 
 __all__ = ["choose_windows", "mark_area", "read_pair_weights", "read_weights"]
+
+_ELSEWHERE = ", of other names, sizes or coords than the grid's y and x"
 
 
 def choose_windows(
@@ -61,8 +64,9 @@ def mark_area(pairs: xr.Dataset, within: Any) -> npt.NDArray[np.bool_]:
     pairs : Dataset
         With dims y and x; georeferenced, unless `within` is an array.
     within : DataArray, tuple or geometry
-        A bool DataArray (y, x) on the grid; ``(west, south, east, north)`` in degrees; anything
-        with ``__geo_interface__``, in degrees; or a GeoDataFrame or GeoSeries in its own CRS.
+        A bool DataArray (y, x) on the grid, by its coords where it has any;
+        ``(west, south, east, north)`` in degrees; anything with ``__geo_interface__``, in degrees;
+        or a GeoDataFrame or GeoSeries in its own CRS.
 
     Returns
     -------
@@ -76,15 +80,17 @@ def mark_area(pairs: xr.Dataset, within: Any) -> npt.NDArray[np.bool_]:
     """
     shape = (pairs.sizes["y"], pairs.sizes["x"])
     if isinstance(within, xr.DataArray):
-        if within.ndim != 2 or within.shape != shape or within.dtype != bool:
+        placed = _place(within, pairs)
+        if placed is None or within.dtype != bool:
             raise DataError(
                 problem(
                     expected=f"a bool DataArray (y, x) of {shape[0]} x {shape[1]} pixels",
-                    received=f"dims {dict(within.sizes)} of {within.dtype}",
+                    received=f"dims {dict(within.sizes)} of {within.dtype}"
+                    + (_ELSEWHERE if placed is None else ""),
                     do="bring it onto the grid, and compare: mask = labels == 1",
                 )
             )
-        return np.asarray(within.transpose("y", "x").values)
+        return np.asarray(placed.values)
     import odc.geo.xr  # noqa: F401  (registers .odc)
     from rasterio.features import geometry_mask
 
@@ -105,6 +111,23 @@ def mark_area(pairs: xr.Dataset, within: Any) -> npt.NDArray[np.bool_]:
         list(placed.geometry), shape, grid.affine, invert=True
     )
     return marked
+
+
+def _place(array: xr.DataArray, pairs: xr.Dataset) -> xr.DataArray | None:
+    """Bring an array onto the grid of pairs, by its coords where it has any; None if it is not."""
+    if set(array.dims) != {"y", "x"}:
+        return None
+    for axis in ("y", "x"):
+        if array.sizes[axis] != pairs.sizes[axis]:
+            return None
+        if axis not in array.coords or axis not in pairs.coords:
+            continue
+        if not are_close(array[axis], pairs[axis]):
+            # The other way round, as a north-up grid and a map of rising latitudes.
+            array = array.isel({axis: slice(None, None, -1)})
+            if not are_close(array[axis], pairs[axis]):
+                return None
+    return array.transpose("y", "x")
 
 
 def _to_shapes(within: Any) -> Any:
@@ -142,15 +165,16 @@ def read_weights(pairs: xr.Dataset, weights: xr.DataArray) -> npt.NDArray[np.flo
         If they are not on the grid, or negative.
     """
     shape = (pairs.sizes["y"], pairs.sizes["x"])
-    if getattr(weights, "shape", None) == shape and set(weights.dims) == {"y", "x"}:
-        read = weights.transpose("y", "x").values.astype(float)
-        values: npt.NDArray[np.float64] = np.nan_to_num(read)
+    placed = _place(weights, pairs) if isinstance(weights, xr.DataArray) else None
+    if placed is not None:
+        values: npt.NDArray[np.float64] = np.nan_to_num(placed.values.astype(float))
         if (values >= 0).all():
             return values
     raise DataError(
         problem(
             expected=f"weights (y, x) of {shape[0]} x {shape[1]} pixels, or (pair), 0 or more",
-            received=f"{type(weights).__name__} with {dict(getattr(weights, 'sizes', {}))}",
+            received=f"{type(weights).__name__} with {dict(getattr(weights, 'sizes', {}))}"
+            + (_ELSEWHERE if placed is None else ", some negative"),
             do="make them on the grid: xr.where(land_cover == 80, 0.1, 1.0)",
         )
     )
@@ -179,6 +203,8 @@ def read_pair_weights(pairs: xr.Dataset, weights: xr.DataArray | None) -> npt.ND
     n = pairs.sizes["pair"]
     if weights is None:
         return np.ones(n, np.float32)
+    if "pair" in weights.indexes and "pair" in pairs.indexes:
+        weights = order_alike(weights, pairs[["pair"]], what="weights")
     values = weights.values
     if values.dtype.kind == "m":
         values = values / np.timedelta64(1, "s")

@@ -282,11 +282,12 @@ class Chips(Described, Sequence[xr.Dataset]):
         by : str, optional
             Coord on ``pair`` whose values are kept together, such as ``"scene"``; by a time, the
             two parts share ground. By default
-            ``"location"`` where the pairs have more than one; otherwise square blocks of the
+            ``"location"`` where the pairs have more than one, those that overlap on the ground
+            (same ``epsg``, by ``x0`` and ``y0``) kept together; otherwise square blocks of the
             grid, at least two chips wide, are held out whole, and chips that lie across a border
             are dropped.
         buffer : int, default 0
-            Pixels kept free around a held-out block.
+            Pixels kept free around a held-out block or place.
         seed : int, default 0
             Draws the places.
 

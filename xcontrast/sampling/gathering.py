@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +16,10 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.progress import track
 from xcontrast.sampling.chips import Chips
+from xcontrast.sampling.identity import find_images
 from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.reading import (
     cut_windows,
-    find_images,
     find_scale,
     group_pairs,
     read_blocks,
@@ -26,7 +27,10 @@ from xcontrast.sampling.reading import (
 from xcontrast.sampling.windows import Indices
 from xcontrast.sensors import Sensor
 
-__all__ = ["Gathered", "check_memory", "coords_alone", "gather", "read_chips"]
+__all__ = ["ATTRS", "Gathered", "check_memory", "coords_alone", "gather", "read_chips"]
+
+ATTRS = ("units", "long_name")
+"""Of a sensor's variable, that chips keep."""
 
 
 def read_chips(chips: Chips, *, progress: bool = True) -> Chips:
@@ -111,18 +115,18 @@ class Gathered:
         note.write_text(plan)
         return cls(folder, arrays)
 
-    def there(self, name: str) -> set[int]:
-        """Give the first pairs of the groups that came in whole."""
+    def there(self, name: str) -> set[str]:
+        """Give the groups that came in whole, by the name of :func:`_name_group`."""
         note = self.folder / f"{name}.done" if self.folder is not None else None
-        return set(map(int, note.read_text().split())) if note and note.is_file() else set()
+        return set(note.read_text().split()) if note and note.is_file() else set()
 
-    def keep(self, name: str, first: int) -> None:
+    def keep(self, name: str, group: str) -> None:
         """Remember that a group came in whole."""
         if self.folder is None:
             return
         self.arrays[name].flush()  # type: ignore[attr-defined]
         with (self.folder / f"{name}.done").open("a") as note:
-            note.write(f"{first}\n")
+            note.write(f"{group}\n")
 
 
 def gather(chips: Chips, slot: Indices, gathered: Gathered, *, progress: bool) -> Pixels:
@@ -159,8 +163,7 @@ def gather(chips: Chips, slot: Indices, gathered: Gathered, *, progress: bool) -
                 scale[sensor.name] = chips.pixels.scale[sensor.name]
                 attrs[sensor.name] = chips.pixels.attrs[sensor.name]
                 _copy_all(chips, sensor, slot, gathered.arrays[sensor.name], bar)
-    known = ("units", "long_name")
-    kept = {name: {k: own[k] for k in known if k in own} for name, own in attrs.items()}
+    kept = {name: {k: own[k] for k in ATTRS if k in own} for name, own in attrs.items()}
     return Pixels(gathered.arrays, scale, kept, slot)
 
 
@@ -177,12 +180,15 @@ def _cut_all(
     used, of_pair = find_images(chips.pairs, sensor, used)
     image = of_pair[pair]
     groups = group_pairs(values, used, values.nbytes / 2 / max(1, values.sizes["pair"]))
-    there = gathered.there(sensor.name)
-    left = [group for group in groups if group.start not in there]
-    per_chip = gathered.arrays[sensor.name][0].nbytes
     owner = np.searchsorted([group.start for group in groups], image, side="right") - 1
+    names = [_name_group(np.flatnonzero(owner == k), scale) for k in range(len(groups))]
+    there = gathered.there(sensor.name)
+    left = [group for group, name in zip(groups, names, strict=True) if name not in there]
+    per_chip = gathered.arrays[sensor.name][0].nbytes
     n_left = np.bincount(owner, minlength=len(groups))
-    bar.update(per_chip * sum(int(n_left[k]) for k, g in enumerate(groups) if g.start in there))
+    bar.update(
+        per_chip * int(sum(n for n, name in zip(n_left, names, strict=True) if name in there))
+    )
     blocks = read_blocks(values, sensor, used, scale, left)
     number = {group.start: k for k, group in enumerate(groups)}
     for group, which, windows in cut_windows(blocks, image, chips.row, chips.col, chips.size):
@@ -191,7 +197,12 @@ def _cut_all(
         k = number[group.start]
         n_left[k] -= len(which)
         if not n_left[k]:
-            gathered.keep(sensor.name, group.start)
+            gathered.keep(sensor.name, names[k])
+
+
+def _name_group(own: Indices, scale: float) -> str:
+    """Name a group by its chips, as another call may cut the pairs into other groups."""
+    return hashlib.sha256(own.astype(np.int64).tobytes() + str(scale).encode()).hexdigest()[:16]
 
 
 def _copy_all(

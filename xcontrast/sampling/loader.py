@@ -34,9 +34,10 @@ WINDOW_BYTES = 256e6
 class Loader:
     """Batches of chips as tensors; each pass over it is an epoch, in an order of its own.
 
-    The order is a function of seed and epoch, whatever the threads. Where PyTorch's process group
-    is up, each rank gets batches of its own. ``state_dict`` and ``load_state_dict`` keep the exact
-    position, also in the middle of an epoch; a pass that was left goes on where it was.
+    The order is a function of seed and epoch, whatever the threads and the memory. Where PyTorch's
+    process group is up, each rank gets batches of its own. ``state_dict`` and ``load_state_dict``
+    keep the exact position, also in the middle of an epoch; a pass that was left goes on where it
+    was.
 
     Yields
     ------
@@ -92,7 +93,8 @@ class Loader:
         on_disk = chips.pixels is not None and chips.pixels.chunk is not None
         hold = not on_disk or (resident if resident is not None else fits(chips.n_bytes, device))
         self._store = store_chips(chips, progress=progress) if hold else None
-        self._by_chunks = not hold
+        # Also where all is held, lest the order of a seed depends on the free memory.
+        self._by_chunks = on_disk
         self.to(self._device)
         self._check_length()
 
@@ -176,7 +178,7 @@ class Loader:
             in memory there and is not here: the order would be another one.
         """
         if self.is_resident and self.chips.pixels is not None:
-            # What is in memory can be given in the order of what was read from disk.
+            # In memory any order can be given, also the one of a state of an earlier version.
             self._by_chunks = bool(state.get("by_chunks"))
         own = self._identity()
         changed = [key for key in own if state.get(key) != own[key]]
@@ -304,14 +306,21 @@ class Loader:
 def _check(
     chips: Chips, batch_size: int, n_workers: int, n_dates: int, n_steps: int | None
 ) -> None:
-    most = chips.pairs.sizes.get("date", n_dates)
-    enough = n_dates >= 1 and (n_dates <= most or _with_replacement(chips))
-    if batch_size < 1 or n_workers < 0 or not enough or (n_steps is not None and n_steps < 0):
+    if batch_size < 1 or n_workers < 0 or (n_steps is not None and n_steps < 0):
         raise DataError(
             problem(
-                expected=f"a batch_size of 1 or more, n_workers of 0 or more, n_dates in 1..{most}",
-                received=f"batch_size={batch_size}, n_workers={n_workers}, n_dates={n_dates}",
+                expected="a batch_size of 1 or more, n_workers and n_steps of 0 or more",
+                received=f"batch_size={batch_size}, n_workers={n_workers}, n_steps={n_steps}",
                 do="leave them out for the defaults",
+            )
+        )
+    most = chips.pairs.sizes.get("date", n_dates)
+    if n_dates < 1 or (n_dates > most and not _with_replacement(chips)):
+        raise DataError(
+            problem(
+                expected=f"n_dates in 1..{most}, as each place has {most}",
+                received=f"n_dates={n_dates}",
+                do=f"set n_dates={most}, or pair with replace=True, which draws a date repeatedly",
             )
         )
 

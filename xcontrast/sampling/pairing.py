@@ -12,9 +12,10 @@ import xarray as xr
 from xcontrast.cubes.periods import read_span
 from xcontrast.errors import DataError, problem
 from xcontrast.requirements import require_places
+from xcontrast.sampling.identity import image_of, name_images
 from xcontrast.sampling.images import stack_images
 from xcontrast.sampling.matching import match_times
-from xcontrast.sampling.orbits import keep_orbit
+from xcontrast.sampling.orbits import keep_orbit, keep_pairs, keep_passes
 from xcontrast.sampling.seasons import pair_dates, pair_seasons
 from xcontrast.sampling.validity import keep_valid
 from xcontrast.sensors import S1, S2, SENSORS, Sensor
@@ -60,8 +61,10 @@ def pairs(
         for how long. A collection is aligned already: its entries become pairs one by one, kept
         where their true times, if they are there, lie within the tolerance.
     orbit : {"ascending", "descending", "same"} or int, optional
-        Cross-sensor: only Sentinel-1 passes of a direction, of a relative orbit, or ("same") of
-        the one relative orbit that gives the most pairs.
+        Only Sentinel-1 passes of a direction, of a relative orbit, or ("same") of the one
+        relative orbit that gives the most pairs (of a collection: at each place). Seasonal pairs
+        of Sentinel-1 are of one direction, by default that of the most passes, where
+        ``s1_orbit_state`` tells.
     max_cloud : float, optional
         Leave out Sentinel-2 dates with a higher ``s2_cloud_cover``, percent.
     min_valid : float, optional
@@ -79,7 +82,8 @@ def pairs(
     Dataset
         Cross-sensor: ``s1 (pair, s1_band, y, x)`` and ``s2 (pair, s2_band, y, x)``; on ``pair``
         ``s1_time``, ``s2_time``, ``lag`` (S1 minus S2, timedelta64[ns]), the other coords of both
-        time axes, and ``valid_fraction`` (1) if `min_valid` is given. Seasonal:
+        time axes, ``valid_fraction`` (1) if `min_valid` is given, and
+        ``s1_image`` and ``s2_image``, numbers that tell lazy images apart. Seasonal:
         ``s2 (pair, date, s2_band, y, x)`` (or s1, in a cube without s2) with ``s2_time (pair,
         date)``; of a cube the dates make as many pairs as fit without using one twice. Both:
         ``s1`` and ``s2 (pair, date, band, y, x)``, cross-sensor pairs gathered by their place.
@@ -124,8 +128,10 @@ def pairs(
     if max_cloud is not None:
         facts |= {"max_cloud": max_cloud, "rejected_by_cloud": n_cloudy}
     if kind == "seasonal":
+        cube, passes = keep_passes(cube, orbit)
         matched, told = pair_seasons(cube, read_span(gap, "gap"), min_valid)
-        facts |= told | {"replace": replace}
+        matched, own = _sift(matched, orbit, collection)
+        facts |= passes | told | own | {"replace": replace, "matched": matched.sizes["pair"]}
     else:
         limit = read_span(tolerance, "tolerance")
         _check_sensors(cube)
@@ -140,7 +146,8 @@ def pairs(
             matched = _stack_collection(cube, limit)
         else:
             matched = _match_cube(cube, limit, match)
-        facts |= {
+        matched, told = _sift(matched, orbit, collection)
+        facts |= told | {
             "tolerance": str(limit),
             "match": "aligned" if collection else match,
             "matched": matched.sizes["pair"],
@@ -148,11 +155,19 @@ def pairs(
         }
         if kind == "cross-sensor":
             facts["rejected_by_time"] = _count_unmatched(cube, matched, collection)
+            facts["rejected_by_time"] -= told.get("rejected_by_orbit", 0)
         if min_valid is not None:
             matched = keep_valid(matched, min_valid)
             facts["rejected_by_validity"] = facts["matched"] - matched.sizes["pair"]
     matched.attrs = {**cube.attrs, "pairing": json.dumps(facts)}
     return matched
+
+
+def _sift(
+    matched: xr.Dataset, orbit: str | int | None, collection: bool
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Keep the pairs of an orbit of a collection; of a cube its passes are sifted before."""
+    return keep_pairs(matched, orbit) if collection and orbit is not None else (matched, {})
 
 
 def _check_options(kind: str, match: str, max_cloud: float | None, min_valid: float | None) -> None:
@@ -238,6 +253,9 @@ def _match_cube(cube: xr.Dataset, limit: pd.Timedelta, match: str) -> xr.Dataset
     one = _own_part(cube, S1).isel({S1.time: xr.DataArray(i1, dims="pair")})
     two = _own_part(cube, S2).isel({S2.time: xr.DataArray(i2, dims="pair")})
     matched = xr.merge([one, two], compat="override", join="exact")
+    for sensor, index in ((S1, i1), (S2, i2)):
+        names = name_images(cube[sensor.name], index)
+        matched = matched.assign_coords({image_of(sensor): ("pair", names)})
     if durations is not None:
         matched = matched.assign_coords(duration=("pair", durations))
     return matched.assign_coords(lag=matched[S1.time] - matched[S2.time])

@@ -20,7 +20,6 @@ from xcontrast.sensors import STORED_NODATA, Sensor
 __all__ = [
     "Block",
     "cut_windows",
-    "find_images",
     "find_scale",
     "group_pairs",
     "read_blocks",
@@ -64,34 +63,9 @@ def find_scale(values: xr.DataArray, sensor: Sensor) -> float:
     """
     if values.attrs.get("units") == sensor.units:
         return sensor.stored_scale
-    largest = float(np.abs(values).max())
+    # What is infinite is stored as invalid, and says nothing of the others.
+    largest = float(np.abs(values.where(np.isfinite(values))).max())
     return largest / 30_000 if largest > 0 else 1.0
-
-
-def find_images(pairs: xr.Dataset, sensor: Sensor, used: Indices) -> tuple[Indices, Indices]:
-    """Find a sensor's distinct images, as several pairs may share one.
-
-    Parameters
-    ----------
-    pairs : Dataset
-        Of any kind.
-    sensor : Sensor
-        Which.
-    used : ndarray (n,), intp
-        Pairs that are looked at, rising.
-
-    Returns
-    -------
-    tuple of ndarray
-        A pair of each distinct image, rising; for each of `used` its position among them.
-    """
-    apart = "location" in pairs.coords or "date" in pairs.dims
-    if apart or sensor.time not in pairs.coords:
-        return used, np.arange(len(used))
-    times = pairs[sensor.time].values[used]
-    first = np.unique(np.unique(times, return_index=True)[1])
-    order = np.argsort(times[first])
-    return used[first], order[np.searchsorted(times[first], times, sorter=order)]
 
 
 def group_pairs(values: xr.DataArray, pairs: Indices, n_bytes: float) -> list[slice]:
@@ -114,7 +88,7 @@ def group_pairs(values: xr.DataArray, pairs: Indices, n_bytes: float) -> list[sl
     most = max(1, int(BLOCK_BYTES // max(n_bytes, 1)))
     chunk = pairs
     if values.chunks is not None:
-        chunk = np.searchsorted(np.cumsum(values.chunksizes["pair"]), pairs, side="right")
+        chunk = np.searchsorted(np.cumsum(_chunks_of(values, "pair")), pairs, side="right")
     groups, begin = [], 0
     while begin < len(pairs):
         end = begin + most
@@ -170,13 +144,18 @@ def _strips(stored: xr.DataArray) -> list[slice]:
     if most >= height or stored.chunks is None:
         return [slice(0, height)]
     strips, begin = [], 0
-    borders = np.cumsum(stored.chunksizes["y"])
+    borders = np.cumsum(_chunks_of(stored, "y"))
     while begin < height:
         fits = borders[(borders > begin) & (borders <= begin + most)]
         end = int(fits[-1] if len(fits) else borders[borders > begin][0])
         strips.append(slice(begin, end))
         begin = end
     return strips
+
+
+def _chunks_of(values: xr.DataArray, dim: str) -> tuple[int, ...]:
+    """Give the chunks of the values alone: chunksizes counts those of lazy coords too."""
+    return dict(zip(values.dims, values.variable.chunks or (), strict=True))[dim]
 
 
 def to_stored(values: npt.NDArray[Any], scale: float) -> Stored:

@@ -14,8 +14,8 @@ from torch import Tensor
 from xcontrast.progress import track
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.gathering import check_memory
+from xcontrast.sampling.identity import find_images
 from xcontrast.sampling.reading import (
-    find_images,
     find_scale,
     group_pairs,
     read_blocks,

@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import xarray as xr
 
 from xcontrast.errors import SourceError, problem
 from xcontrast.progress import track
 from xcontrast.sampling.chips import Chips
-from xcontrast.sampling.gathering import Gathered, coords_alone, gather
+from xcontrast.sampling.gathering import ATTRS, Gathered, coords_alone, gather
+from xcontrast.sampling.identity import image_of
 from xcontrast.sampling.pixels import Pixels
 from xcontrast.sampling.windows import Indices
-from xcontrast.sensors import STORED_NODATA
+from xcontrast.sensors import SENSORS, STORED_NODATA
 from xcontrast.store import write_zarr
 
 __all__ = ["is_saved", "load_chips", "partial_of", "save_chips"]
@@ -34,6 +36,10 @@ COLUMNS = {
     "valid_fraction": "valid_fraction", "weight": "weight",
 }  # fmt: skip
 """Of the table, by the field of Chips."""
+OF_PAIR = "of_pair_"
+"""Before the names of coords of pairs that are those of columns."""
+SAMPLES = 4
+"""Windows by which pixels are told apart: few, as each reads source chunks."""
 
 
 def save_chips(
@@ -75,7 +81,9 @@ def partial_of(target: Path) -> Path:
 
 
 def is_saved(chips: Chips, path: Path, *, seed: int) -> bool:
-    """Say whether a store holds just these windows of these dates; pixels are not compared.
+    """Say whether a store holds just these windows of these dates, with these pixels.
+
+    Of the pixels some windows are compared.
 
     Parameters
     ----------
@@ -95,7 +103,9 @@ def is_saved(chips: Chips, path: Path, *, seed: int) -> bool:
     table = _make_table(chips, np.random.default_rng(seed).permutation(len(chips)))
     stored = json.loads(str(zarr.open_group(str(path), mode="r").attrs[TITLE]))
     wanted = json.loads(table.attrs[TITLE])
-    return bool(stored["digest"] == wanted["digest"])
+    # Stores of earlier versions do not tell of their pixels.
+    same = stored.get("sample", wanted["sample"]) == wanted["sample"]
+    return bool(same and stored["digest"] == wanted["digest"])
 
 
 def load_chips(path: str | os.PathLike[str]) -> Chips:
@@ -154,9 +164,10 @@ def load_chips(path: str | os.PathLike[str]) -> Chips:
     own = kept.drop_vars([*COLUMNS.values(), "number", "grid_y", "grid_x"]).assign_coords(
         {axis: (axis, values.values, values.attrs) for axis, values in grid.items()}
     )
+    own = own.rename({n: str(n).removeprefix(OF_PAIR) for n in own.variables})
     own.attrs = {key: value for key, value in kept.attrs.items() if key != TITLE}
     attrs = {
-        name: {k: v for k, v in dict(array.attrs).items() if k in ("units", "long_name")}
+        name: {k: v for k, v in dict(array.attrs).items() if k in ATTRS}
         for name, array in arrays.items()
     }
     pixels = Pixels(arrays, facts["scale"], attrs, order, facts["chunk"], str(path))
@@ -176,6 +187,8 @@ def _make_table(chips: Chips, slot: Indices) -> xr.Dataset:
     # Text of fixed length has no place in Zarr's specification yet.
     fixed = {name: own for name, own in known.variables.items() if own.dtype.kind == "U"}
     known = known.assign({name: own.astype(object) for name, own in fixed.items()})
+    taken = {*COLUMNS.values(), "number"} & set(known.variables)
+    known = known.rename({name: OF_PAIR + name for name in taken})
     columns = {name: getattr(chips, field) for field, name in COLUMNS.items()}
     columns["number"] = np.arange(len(chips))
     table = known.assign({name: ("chip", own[order]) for name, own in columns.items()})
@@ -188,16 +201,36 @@ def _make_table(chips: Chips, slot: Indices) -> xr.Dataset:
         "chunk": int(max(1, min(len(chips), CHUNK_BYTES // largest))),
         "told": dict(chips.told),
         "digest": _digest(table),
+        "sample": _sample(chips),
     }
     return table.assign_attrs({TITLE: json.dumps(facts)})
 
 
 def _digest(table: xr.Dataset) -> str:
     whole = hashlib.sha256()
-    for name in sorted(map(str, table.variables)):
+    # The names of lazy images may be others in each process.
+    unsure = set(map(image_of, SENSORS))
+    for name in sorted(set(map(str, table.variables)) - unsure):
         own = table[name].values
         whole.update(f"{name} {own.dtype} {own.shape}".encode())
         whole.update(repr(own.tolist()).encode() if own.dtype == object else own.tobytes())
+    return whole.hexdigest()[:16]
+
+
+def _sample(chips: Chips) -> str:
+    """Tell apart pixels by some windows, as names of lazy arrays change from call to call."""
+    whole = hashlib.sha256()
+    for i in np.unique(np.linspace(0, len(chips) - 1, SAMPLES).astype(int)).tolist():
+        chip = chips[i]
+        read = dask.compute(*(chip[sensor.name] for sensor in chips.sensors))
+        for sensor, values in zip(chips.sensors, read, strict=True):
+            known = sorted((k, str(v)) for k, v in values.attrs.items() if k in ATTRS)
+            whole.update(f"{sensor.name} {known}".encode())
+            pixels = np.nan_to_num(values.values, nan=np.inf)
+            if chips.units(sensor) == sensor.units:
+                # As coarse as what is stored, lest the last digit tells apart what is the same.
+                pixels = np.rint(pixels / np.float32(sensor.stored_scale))
+            whole.update(pixels.tobytes())
     return whole.hexdigest()[:16]
 
 

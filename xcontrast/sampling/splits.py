@@ -14,7 +14,12 @@ from xcontrast.sampling.windows import Indices, sum_table, window_sum
 if TYPE_CHECKING:
     from xcontrast.sampling.chips import Chips
 
-__all__ = ["number_pairs", "split_blocks", "split_chips", "split_groups"]
+__all__ = ["join_places", "number_pairs", "split_blocks", "split_chips", "split_groups"]
+
+PLACED = ("epsg", "x0", "y0")
+"""Coords of places: the zone, the west and the north edge in metres."""
+PLACE_GSD = 10.0
+"""Metres of a pixel of a collection, whose y and x are pixels."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -33,7 +38,7 @@ def split_chips(
     by : str, optional
         Coord on ``pair`` whose values are kept together.
     buffer : int
-        Pixels kept free around a held-out block.
+        Pixels kept free around a held-out block or place.
     seed : int
         Draws the places.
 
@@ -65,13 +70,17 @@ def split_chips(
             fraction=fraction, buffer=buffer, rng=rng,
         )  # fmt: skip
     else:
-        train, held = split_groups(number_pairs(pairs, by)[chips.pair], fraction, rng)
+        group = number_pairs(pairs, by)[chips.pair]
+        if by == "location":
+            group = join_places(pairs, chips.pair, group, buffer)
+        train, held = split_groups(group, fraction, rng)
     if not train.any() or not held.any():
         raise DataError(
             problem(
                 expected="chips on both sides of the split",
                 received=f"{int(train.sum())} to train on and {int(held.sum())} held out",
-                do="use smaller chips (size=) or stride, a smaller buffer, or a larger area",
+                do="use smaller chips (size=) or stride, a smaller buffer, or a larger area; "
+                "places that overlap are kept together",
             )
         )
     return chips.take(train), chips.take(held)
@@ -94,7 +103,7 @@ def number_pairs(pairs: xr.Dataset, name: str) -> Indices:
     Raises
     ------
     DataError
-        If there is no such coord.
+        If there is no such coord, or it does not give each pair one value.
     """
     if name not in pairs.coords:
         if name == "location":
@@ -106,8 +115,55 @@ def number_pairs(pairs: xr.Dataset, name: str) -> Indices:
                 do="give the locations that coord before pairing, or split by another",
             )
         )
-    numbers = np.unique(pairs[name].values, return_inverse=True)[1]
+    coord = pairs[name]
+    lacks = coord.dtype.kind == "O" and bool(coord.isnull().any())
+    if coord.dims not in ((), ("pair",)) or lacks:
+        raise DataError(
+            problem(
+                expected=f"one value of {name!r} for each pair",
+                received="pairs without one" if lacks else f"{name!r} with the dims {coord.dims}",
+                do="fill it in, or split by a coord on 'pair' alone"
+                + (f": pairs.assign_coords(group=pairs[{name!r}].isel(date=0, drop=True))"
+                   if "date" in coord.dims else ""),
+            )
+        )  # fmt: skip
+    numbers = np.unique(coord.values, return_inverse=True)[1]
     return np.broadcast_to(numbers, pairs.sizes["pair"]).astype(np.intp)
+
+
+def join_places(pairs: xr.Dataset, pair: Indices, place: Indices, buffer: int) -> Indices:
+    """Join places that overlap on the ground, which must not lie on both sides of a split.
+
+    Parameters
+    ----------
+    pairs : Dataset
+        Of a collection; where it does not tell ``epsg``, ``x0`` and ``y0``, all stays as it is.
+    pair, place : ndarray (n,), intp
+        Of each chip.
+    buffer : int
+        Pixels between two places below which they are joined too.
+
+    Returns
+    -------
+    ndarray (n,), intp
+        Number of the group of places of each chip.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import KDTree
+
+    if any(name not in pairs.coords or pairs[name].dims != ("pair",) for name in PLACED):
+        return place
+    _, first, number = np.unique(place, return_index=True, return_inverse=True)
+    zone, west, north = (pairs[name].values[pair[first]].astype(float) for name in PLACED)
+    # In units in which two footprints overlap where they differ by less than 1 in all three.
+    width, height = ((pairs.sizes[axis] + buffer) * PLACE_GSD for axis in ("x", "y"))
+    spots = np.stack([zone * 2, west / width, north / height], axis=1)
+    known = np.flatnonzero(np.isfinite(spots).all(1))
+    near = KDTree(spots[known]).query_pairs(1 - 1e-9, p=np.inf, output_type="ndarray")
+    links = coo_array((np.ones(len(near)), known[near.T]), shape=(len(first), len(first)))
+    joined: Indices = connected_components(links, directed=False)[1].astype(np.intp)
+    return joined[number]
 
 
 def split_groups(group: Indices, fraction: float, rng: np.random.Generator) -> tuple[Mask, Mask]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xcontrast.errors import DataError, problem
 from xcontrast.sampling.loader import Loader
 
 __all__ = ["Statistics", "measure_statistics"]
@@ -39,6 +40,11 @@ def measure_statistics(
     -------
     dict of str to Statistics
         One a sensor; a band that never varies gets the standard deviation 1.
+
+    Raises
+    ------
+    DataError
+        If a sensor has no valid pixel.
     """
     chosen = np.random.default_rng(seed).permutation(len(loader.chips))[:n_max]
     if not loader.is_resident and loader.chips.pixels is not None:
@@ -53,11 +59,21 @@ def measure_statistics(
             sums = [(x * valid).sum((0, 2, 3)), (x**2 * valid).sum((0, 2, 3)), valid.sum().double()]
             old = totals.get(sensor.name, [torch.zeros_like(total) for total in sums])
             totals[sensor.name] = [a + b for a, b in zip(old, sums, strict=True)]
+    empty = [name for name, (*_, n) in totals.items() if not n]
+    if empty:
+        raise DataError(
+            problem(
+                expected="pixels that are valid in all bands of each sensor",
+                received=f"none of {' and '.join(empty)} in {len(chosen)} chips",
+                do="leave out bands that are nowhere valid, or choose clearer dates or a higher "
+                "`min_valid` of the chips",
+            )
+        )
     return {name: _to_statistics(*sums) for name, sums in totals.items()}
 
 
 def _to_statistics(first: Tensor, second: Tensor, n: Tensor) -> Statistics:
-    mean = first / n.clamp(min=1)
-    std = (second / n.clamp(min=1) - mean**2).clamp(min=0).sqrt()
+    mean = first / n
+    std = (second / n - mean**2).clamp(min=0).sqrt()
     std = torch.where(std > 0, std, 1.0)
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
