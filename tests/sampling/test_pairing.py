@@ -428,3 +428,9 @@ def test_only_the_orbit_asked_for_of_a_collection() -> None:
         places.contrast.pairs(orbit=7)
     with pytest.raises(DataError, match=r"'ascending', while s1_orbit_state is not there"):
         places.contrast.pairs(orbit="ascending")
+
+
+def test_a_cube_needs_times() -> None:
+    cube = planted_cube(64).drop_vars("s2_time")
+    with pytest.raises(DataError, match=r"s2 with times, the coord 's2_time'.*assign_coords"):
+        xc.pairs(cube)

@@ -48,7 +48,7 @@ def keep_passes(cube: xr.Dataset, orbit: str | int | None) -> tuple[xr.Dataset, 
     if S2.name in cube or S1.time not in cube.dims:
         return cube, {}
     if orbit is None:
-        states = cube["s1_orbit_state"].values if "s1_orbit_state" in cube.coords else []
+        states: Any = cube["s1_orbit_state"].values if "s1_orbit_state" in cube.coords else []
         directions = [str(state) for state in states if state in DIRECTIONS]
         if len(set(directions)) < len(DIRECTIONS):
             return cube, {}

@@ -213,6 +213,14 @@ def _check_sensors(cube: xr.Dataset) -> None:
                     do="make the cube with xc.as_cube, which names and orders the dims",
                 )
             )
+        if sensor.time not in cube.coords:
+            raise DataError(
+                problem(
+                    expected=f"{sensor.name} with times, the coord {sensor.time!r}",
+                    received=f"coords {sorted(map(str, cube.coords))}",
+                    do=f"assign them: cube.assign_coords({sensor.time}=...)",
+                )
+            )
 
 
 def _count_unmatched(cube: xr.Dataset, matched: xr.Dataset, collection: bool) -> int:
