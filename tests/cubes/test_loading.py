@@ -15,7 +15,7 @@ from archives import ORIGIN, item, write_band
 from odc.geo.geobox import GeoBox
 
 import xcontrast as xc
-from xcontrast.cubes.collecting.gather import _Place
+from xcontrast.cubes.collecting import gather
 from xcontrast.cubes.loading import number_passes
 from xcontrast.cubes.sources import ItemList
 
@@ -88,6 +88,45 @@ def test_a_pass_is_one_platform_without_a_gap(
     np.testing.assert_allclose(cube.s1[-1, 0, N:], -20, rtol=1e-5)
     assert np.isnan(cube.s1[0, 0, N:]).all() == (n_steps == 2)
     # A collection goes by the same passes; where both images lie each covers the ground alone.
-    place = _Place(SimpleNamespace(max_cloud=80), ItemList(items), xc.CubeOptions(), MIDDLE)
+    place = gather._Place(SimpleNamespace(max_cloud=80), ItemList(items), xc.CubeOptions(), MIDDLE)
     start, end = pd.Timestamp("2015", tz="UTC"), pd.Timestamp("2024", tz="UTC")
     assert len(place.find(xc.S1, start, end)) == n_steps
+
+
+def _optical(
+    root: Path, name: str, when: str, numbers: dict[str, Any], dtype: str = "uint16", **facts: Any
+) -> pystac.Item:
+    files = {
+        key: write_band(root / name / f"{key}.tif", np.full((N, N), number, dtype))
+        for key, number in numbers.items()
+    }
+    facts = {"s2:processing_baseline": "05.09"} | facts
+    return item(name, "sentinel-2-l2a", when, files, facts)
+
+
+RED = {"sensors": ("s2",), "bands": {"s2": ("B04",)}}
+
+
+def test_null_is_not_stated(tmp_path: Path) -> None:
+    optical = [
+        _optical(
+            tmp_path, f"o{n}", f"2023-04-0{n + 1}T10:00:00", {"B04": 4000}, **{"eo:cloud_cover": c}
+        )
+        for n, c in enumerate((None, 5.0, 50.0))
+    ]
+    cube = _open(optical, **RED)
+    np.testing.assert_array_equal(cube.s2_cloud_cover, [np.nan, 5, 50])
+    assert cube.s2_cloud_cover.dtype == float
+    assert _open(optical, max_cloud=20, **RED).sizes["s2_time"] == 2
+    names = ("platform", "sat:orbit_state", "sat:relative_orbit", "sat:absolute_orbit")
+    cube = _open([_radar(tmp_path, "r", "2023-04-01T05:00:00", 0.1, dict.fromkeys(names))])
+    assert cube.s1_orbit_state.values.tolist() == ["unknown"]
+    assert cube.s1_relative_orbit.values.tolist() == [-1]
+    assert cube.s1_platform.values.tolist() == ["unknown"]
+    np.testing.assert_allclose(cube.s1[0, 0], -10, rtol=1e-5)
+
+
+def test_a_collection_of_radar_that_states_null(tmp_path: Path) -> None:
+    facts = {"sat:relative_orbit": None, "sat:absolute_orbit": None}
+    found = gather._orbit([_radar(tmp_path, "r", "2023-04-01T05:00:00", 0.1, facts)])
+    assert found == -1

@@ -259,22 +259,23 @@ def _solar_days(items: Sequence[Item], grid: GeoBox) -> list[object]:
 
 
 def _pass_facts(groups: Sequence[Sequence[Item]]) -> dict[str, npt.NDArray[Any]]:
+    # A property of null is not stated; so it is with the clouds below.
     first = [group[0].properties for group in groups]
     return {
-        "s1_orbit_state": _text([p.get("sat:orbit_state", "unknown") for p in first]),
-        "s1_relative_orbit": np.array([int(p.get("sat:relative_orbit", -1)) for p in first]),
-        "s1_platform": _text([str(p.get("platform", "unknown")).lower() for p in first]),
+        "s1_orbit_state": _text([p.get("sat:orbit_state") or "unknown" for p in first]),
+        "s1_relative_orbit": np.array([int(p.get("sat:relative_orbit") or -1) for p in first]),
+        "s1_platform": _text([str(p.get("platform") or "unknown").lower() for p in first]),
     }
 
 
 def _day_facts(groups: Sequence[Sequence[Item]]) -> dict[str, npt.NDArray[Any]]:
-    clouds = [[i.properties.get("eo:cloud_cover", np.nan) for i in group] for group in groups]
+    clouds = [np.array([i.properties.get("eo:cloud_cover") for i in g], float) for g in groups]
     baselines = [
         sorted({processing_baseline(i.properties, i.id) or "unknown" for i in group})
         for group in groups
     ]
     return {
-        "s2_cloud_cover": np.array([np.mean(own) for own in clouds], float),
+        "s2_cloud_cover": np.array([np.mean(own) for own in clouds]),
         "s2_processing_baseline": _text([", ".join(own) for own in baselines]),
     }
 

@@ -256,7 +256,7 @@ def _nearest(passes: Sequence[list[Item]], aim: pd.Timestamp) -> list[Item]:
 
 
 def _orbit(items: Sequence[Item]) -> object:
-    return items[0].properties.get("sat:relative_orbit", -1)
+    return items[0].properties.get("sat:relative_orbit") or -1
 
 
 def _cover(items: Sequence[Item], grid: GeoBox, areas: Sequence[Box]) -> list[Item]:
