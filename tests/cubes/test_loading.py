@@ -130,3 +130,25 @@ def test_a_collection_of_radar_that_states_null(tmp_path: Path) -> None:
     facts = {"sat:relative_orbit": None, "sat:absolute_orbit": None}
     found = gather._orbit([_radar(tmp_path, "r", "2023-04-01T05:00:00", 0.1, facts)])
     assert found == -1
+
+
+@pytest.mark.parametrize("shift", [0, 4], ids=["on the pixels", "resampled"])
+@pytest.mark.parametrize("nodata", [-9999.0, 0.0, -32768.0, np.nan, None])
+@pytest.mark.parametrize("unit", ["dB", "1"])
+def test_no_data_of_a_radar_file_is_what_the_file_says(
+    unit: str, nodata: float | None, shift: int, tmp_path: Path
+) -> None:
+    """No data in the north; where it is resampled none of it may seep into its neighbours."""
+    values = np.full((N, N), -10.0 if unit == "dB" else 0.1, "float32")
+    values[: N // 2] = -32768 if nodata is None else nodata
+    file = write_band(tmp_path / "vv.tif", values, nodata=nodata)
+    made = item("r", "sentinel-1-rtc", "2023-04-01T05:00:00", {"vv": file}, A)
+    made.assets["vv"].extra_fields["raster:bands"] = [{"unit": unit}]
+    moved = GRID.affine * GRID.affine.translation(-0.03 * shift, 0.1 * shift)
+    grid = GeoBox(GRID.shape, moved, GRID.crs)
+    cube = _open([made], grid, bands={"s1": ("vv",)})
+    radar = cube.s1[0, 0]
+    assert np.isnan(radar[: N // 2 - 1]).all()
+    np.testing.assert_allclose(radar.values[np.isfinite(radar)], -10, rtol=1e-5)
+    np.testing.assert_array_equal(cube.s1_valid[0], np.isfinite(radar))
+    assert np.isfinite(radar[N // 2 :, 1:-1]).sum() >= (N // 2 - 1) * (N - 2)

@@ -218,10 +218,14 @@ class ItemReader:
         from odc.loader import RasterLoadParams, RasterSource, RioDriver
 
         classes = file.kind == "classes"
+        # Of scene classes and digital numbers 0 is no data, whatever the file says. Of the others
+        # the file knows; those of the Planetary Computer have -32768.
+        nodata = 0.0 if file.kind in ("classes", "numbers") else None
         config = RasterLoadParams(
             "uint8" if classes else "float32",
             fill_value=0 if classes else float("nan"),
-            src_nodata_override={"classes": 0.0, "numbers": 0.0}.get(file.kind, -32768.0),
+            src_nodata_override=nodata,
+            src_nodata_fallback=-32768.0,
             resampling="nearest" if classes else self.settings.resampling,
         )
         whole = np.full(tuple(grid.shape), config.fill_value, config.dtype)
