@@ -152,3 +152,19 @@ def test_no_data_of_a_radar_file_is_what_the_file_says(
     np.testing.assert_allclose(radar.values[np.isfinite(radar)], -10, rtol=1e-5)
     np.testing.assert_array_equal(cube.s1_valid[0], np.isfinite(radar))
     assert np.isfinite(radar[N // 2 :, 1:-1]).sum() >= (N // 2 - 1) * (N - 2)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"raster:bands": [{"unit": "dB"}]},
+        {"bands": [{"name": "vv", "unit": "dB"}]},
+        {"unit": "dB"},
+        {"raster:bands": [{"unit": None}], "bands": [], "unit": "db"},
+    ],
+)
+def test_decibels_wherever_they_are_stated(stated: dict[str, Any], tmp_path: Path) -> None:
+    made = _radar(tmp_path, "r", "2023-04-01T05:00:00", -12, A)
+    for asset in made.assets.values():
+        asset.extra_fields |= stated
+    np.testing.assert_array_equal(_open([made]).s1, -12)

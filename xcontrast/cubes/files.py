@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xcontrast.cubes.periods import time_of
 from xcontrast.cubes.radiometry import boa_offset
@@ -121,5 +121,13 @@ def check_bands(
 
 
 def _is_decibels(asset: Asset) -> bool:
-    described = asset.extra_fields.get("raster:bands") or [{}]
-    return str(described[0].get("unit", "")).lower() == "db"
+    return str(_stated(asset, "unit")).lower() == "db"
+
+
+def _stated(asset: Asset, name: str) -> Any:
+    """Give what an asset states of its numbers; None where it does not."""
+    fields = asset.extra_fields
+    # STAC 1.0 has one place for it; 1.1 has the band, or the asset for all its bands.
+    places = [(fields.get(key) or [{}])[0] for key in ("raster:bands", "bands")]
+    facts = (place.get(key) for place in (*places, fields) for key in (name, f"raster:{name}"))
+    return next((fact for fact in facts if fact is not None), None)
