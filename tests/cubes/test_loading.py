@@ -168,3 +168,50 @@ def test_decibels_wherever_they_are_stated(stated: dict[str, Any], tmp_path: Pat
     for asset in made.assets.values():
         asset.extra_fields |= stated
     np.testing.assert_array_equal(_open([made]).s1, -12)
+
+
+OLD, NEW = {"s2:processing_baseline": "03.01"}, {"s2:processing_baseline": "05.09"}
+NONE = {"s2:processing_baseline": None}
+APPLIED = NEW | {"earthsearch:boa_offset_applied": True}
+NUMBERS = [
+    # What is stated of the band, and of the item; the number in the file; its reflectance.
+    ({"data_type": "float32", "scale": 1.0}, NEW, 0.3, 0.3),
+    ({"data_type": "float32"}, NEW, 0.3, 0.3),
+    ({"data_type": "float32", "scale": 1, "offset": 0.1}, NEW, 0.3, 0.4),
+    ({"data_type": "float32", "scale": 1e-4, "offset": -0.1}, NEW, 4000, 0.3),
+    ({"data_type": "uint16", "scale": 1.0, "offset": 0.0}, NEW, 4000, 0.3),
+    ({"data_type": "uint16", "scale": 1e-4, "offset": -0.1}, NEW, 4000, 0.3),
+    ({"data_type": "uint16", "scale": 1e-4, "offset": -0.1}, APPLIED, 3000, 0.3),
+    ({"data_type": "uint16", "scale": 1e-4, "offset": -0.1}, OLD, 3000, 0.3),
+    ({"data_type": "uint16", "scale": 1e-4, "offset": -0.1}, NONE, 4000, 0.3),
+    ({"data_type": "uint16", "scale": 2e-5, "offset": -0.2}, NEW, 25000, 0.3),
+    ({}, NEW, 4000, 0.3),
+    ({}, NONE, 3000, 0.3),
+]
+
+
+@pytest.mark.parametrize("place", ["raster:bands", "bands", "asset"])
+@pytest.mark.parametrize(("stated", "facts", "number", "reflectance"), NUMBERS)
+def test_numbers_mean_what_is_stated_of_them(
+    stated: dict, facts: dict, number: float, reflectance: float, place: str, tmp_path: Path
+) -> None:
+    dtype = stated.get("data_type", "uint16")
+    made = _optical(tmp_path, "o", "2023-04-01T10:00:00", {"B04": number}, dtype, **facts)
+    if place == "asset":
+        stated = {k if k == "data_type" else f"raster:{k}": v for k, v in stated.items()}
+    made.assets["B04"].extra_fields |= stated if place == "asset" else {place: [stated]}
+    cube = _open([made], **RED)
+    np.testing.assert_allclose(cube.s2, reflectance, rtol=1e-5)
+    assert cube.s2_valid.all()
+
+
+def test_no_data_of_reflectance_is_what_the_file_says(tmp_path: Path) -> None:
+    values = np.full((N, N), 0.3, "float32")
+    values[:4], values[4:8] = -9999, 0
+    file = write_band(tmp_path / "B04.tif", values, nodata=-9999)
+    made = item("o", "sentinel-2-l2a", "2023-04-01T10:00:00", {"B04": file}, NEW)
+    made.assets["B04"].extra_fields["raster:bands"] = [{"data_type": "float32"}]
+    red = _open([made], **RED).s2[0, 0]
+    assert np.isnan(red[:4]).all()
+    np.testing.assert_array_equal(red[4:8], 0)
+    np.testing.assert_allclose(red[8:], 0.3, rtol=1e-6)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from xcontrast.cubes.periods import time_of
-from xcontrast.cubes.radiometry import boa_offset
+from xcontrast.cubes.radiometry import BOA_SCALE, boa_offset, processing_baseline
 from xcontrast.errors import DataError, problem
 from xcontrast.sensors import S1, Sensor
 
@@ -23,10 +23,12 @@ class BandFile:
 
     asset: str
     href: str
-    kind: Literal["numbers", "power", "decibels", "classes"]
-    """Level-2A digital numbers · linear backscatter · decibels · scene classes."""
+    kind: Literal["numbers", "reflectance", "power", "decibels", "classes"]
+    """Level-2A digital numbers · reflectance · linear backscatter · decibels · scene classes."""
     offset: float = 0.0
-    """Of digital numbers."""
+    """Added to digital numbers, or to reflectance."""
+    scale: float = BOA_SCALE
+    """Reflectance of one digital number."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +69,11 @@ def _cell(asset: Asset) -> float:
 def find_files(item: Item, sensor: Sensor, bands: Sequence[str]) -> ItemFiles:
     """Find the files of an item's bands."""
     assets = _assets(item, sensor)
-    offset = 0.0 if sensor is S1 else float(boa_offset(item.properties, item.id))
-    found: list[BandFile | None] = []
-    for key in map(assets.get, bands):
-        if key is None:
-            found.append(None)
-            continue
-        kind: Literal["numbers", "power", "decibels"] = "numbers"
-        if sensor is S1:
-            kind = "decibels" if _is_decibels(item.assets[key]) else "power"
-        found.append(BandFile(key, _href(item, key), kind, offset))
+    read = _radar_file if sensor is S1 else _optical_file
+    found = tuple(read(item, assets[band]) if band in assets else None for band in bands)
     scl = next((key for key in item.assets if key.lower() == "scl"), None)
     classes = BandFile(scl, _href(item, scl), "classes") if scl and sensor is not S1 else None
-    return ItemFiles(item.id, tuple(found), classes)
+    return ItemFiles(item.id, found, classes)
 
 
 def _assets(item: Item, sensor: Sensor) -> dict[str, str]:
@@ -120,8 +114,26 @@ def check_bands(
     )
 
 
-def _is_decibels(asset: Asset) -> bool:
-    return str(_stated(asset, "unit")).lower() == "db"
+def _radar_file(item: Item, key: str) -> BandFile:
+    decibels = str(_stated(item.assets[key], "unit")).lower() == "db"
+    return BandFile(key, _href(item, key), "decibels" if decibels else "power")
+
+
+def _optical_file(item: Item, key: str) -> BandFile:
+    asset, href = item.assets[key], _href(item, key)
+    scale, offset = float(_stated(asset, "scale") or 1), float(_stated(asset, "offset") or 0)
+    if scale == 1:
+        if str(_stated(asset, "data_type")).startswith("float"):
+            return BandFile(key, href, "reflectance", offset)
+        # Of integers the default of tools that write catalogs, for numbers in any unit.
+        scale, offset = BOA_SCALE, 0.0
+    offset = offset / scale
+    # Earth Search states an offset also of files that it has applied it to: the baseline knows.
+    facts = item.properties
+    baseline = processing_baseline(facts, item.id) or facts.get("earthsearch:boa_offset_applied")
+    if scale == BOA_SCALE and baseline:
+        offset = boa_offset(facts, item.id)
+    return BandFile(key, href, "numbers", offset, scale)
 
 
 def _stated(asset: Asset, name: str) -> Any:

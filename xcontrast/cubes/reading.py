@@ -186,7 +186,9 @@ class ItemReader:
         if file is None or values is None:
             return None
         if file.kind == "numbers":
-            return reflectance_np(values, offset=file.offset)
+            return reflectance_np(values, offset=file.offset, scale=file.scale)
+        if file.kind == "reflectance":
+            return values + np.float32(file.offset)
         if file.kind == "power":
             return decibels_np(values, floor=self.settings.floor_db)
         return values
