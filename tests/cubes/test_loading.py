@@ -16,8 +16,10 @@ from odc.geo.geobox import GeoBox
 
 import xcontrast as xc
 from xcontrast.cubes.collecting import gather
+from xcontrast.cubes.files import find_files
 from xcontrast.cubes.loading import number_passes
 from xcontrast.cubes.sources import ItemList
+from xcontrast.errors import DataError
 
 N = 32
 X, Y = ORIGIN
@@ -215,3 +217,33 @@ def test_no_data_of_reflectance_is_what_the_file_says(tmp_path: Path) -> None:
     assert np.isnan(red[:4]).all()
     np.testing.assert_array_equal(red[4:8], 0)
     np.testing.assert_allclose(red[8:], 0.3, rtol=1e-6)
+
+
+PICTURES = [
+    # Numbers by key, the bands that are described by key; the key that is read as B04.
+    ({"visual": 77, "red": 4000}, {"visual": ["red", "green", "blue"]}, "red"),
+    ({"visual": 77, "file": 4000}, {"visual": ["red", "green", "blue"], "file": ["red"]}, "file"),
+    ({"red-jp2": 77, "red": 4000}, {"red-jp2": ["red"], "red": ["red"]}, "red"),
+    ({"first": 4000, "second": 77}, {"first": ["B04"], "second": ["B04"]}, "first"),
+    ({"red": 77, "B04": 4000}, {}, "B04"),
+    ({"B04": 4000}, {"B04": ["red", "green"]}, "B04"),
+]
+
+
+@pytest.mark.parametrize("place", ["eo:bands", "bands"])
+@pytest.mark.parametrize(("numbers", "bands", "read"), PICTURES)
+def test_a_band_is_read_from_its_own_file(
+    numbers: dict, bands: dict, read: str, place: str, tmp_path: Path
+) -> None:
+    made = _optical(tmp_path, "o", "2023-04-01T10:00:00", numbers)
+    for key, names in bands.items():
+        made.assets[key].extra_fields[place] = [{"name": name} for name in names]
+    assert find_files(made, xc.S2, ["B04"]).bands[0].asset == read
+    np.testing.assert_allclose(_open([made], **RED).s2, 0.3, rtol=1e-5)
+
+
+def test_a_picture_alone_is_no_band(tmp_path: Path) -> None:
+    made = _optical(tmp_path, "o", "2023-04-01T10:00:00", {"visual": 77})
+    made.assets["visual"].extra_fields["eo:bands"] = [{"name": n} for n in ("red", "green", "blue")]
+    with pytest.raises(DataError, match=r"assets for the Sentinel-2 bands B04.*it has visual"):
+        _open([made], **RED)

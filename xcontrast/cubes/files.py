@@ -78,16 +78,23 @@ def find_files(item: Item, sensor: Sensor, bands: Sequence[str]) -> ItemFiles:
 
 def _assets(item: Item, sensor: Sensor) -> dict[str, str]:
     """Asset key of each band that an item has."""
-    by_band: dict[str, str] = {}
+    named: dict[str, str] = {}
+    described: dict[str, str] = {}
     for key, asset in item.assets.items():
-        # STAC 1.0 and 1.1 describe bands in two places.
-        fields = asset.extra_fields
-        described = (fields.get("eo:bands") or fields.get("bands") or [{}])[0]
-        names = [key, *map(described.get, ("name", "common_name", "eo:common_name"))]
+        found = sensor.canonical(key)
+        if found:
+            if found not in named or key.lower() == found.lower():
+                named[found] = key
+            continue
+        # STAC 1.0 and 1.1 describe bands in two places. A file of several bands is a picture.
+        bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
+        if len(bands) != 1:
+            continue
+        names = map(bands[0].get, ("name", "common_name", "eo:common_name"))
         found = next((b for b in map(sensor.canonical, filter(None, names)) if b), None)
-        if found and (found not in by_band or key.lower() == found.lower()):
-            by_band[found] = key
-    return by_band
+        if found:
+            described.setdefault(found, key)
+    return described | named
 
 
 def _href(item: Item, key: str) -> str:
