@@ -247,3 +247,16 @@ def test_a_picture_alone_is_no_band(tmp_path: Path) -> None:
     made.assets["visual"].extra_fields["eo:bands"] = [{"name": n} for n in ("red", "green", "blue")]
     with pytest.raises(DataError, match=r"assets for the Sentinel-2 bands B04.*it has visual"):
         _open([made], **RED)
+
+
+@pytest.mark.parametrize("classes", [{}, {"SCL": 4}], ids=["first band", "scene classes"])
+def test_an_item_that_lacks_a_band_is_not_valid(classes: dict, tmp_path: Path) -> None:
+    days = [{"B04": 4000, "B08": 4000}, {"B04": 4000}, {"B08": 4000}]
+    items = [
+        _optical(tmp_path, str(n), f"2023-04-0{n + 1}T10:00:00", numbers | classes)
+        for n, numbers in enumerate(days)
+    ]
+    cube = _open(items, sensors=("s2",), bands={"s2": ("B04", "B08")})
+    np.testing.assert_array_equal(cube.s2_valid.mean(("y", "x")), [1, 0, 0])
+    np.testing.assert_array_equal(cube.s2_valid, np.isfinite(cube.s2).all("s2_band"))
+    np.testing.assert_allclose(cube.s2[:, 0].mean(("y", "x")), [0.3, 0.3, np.nan], rtol=1e-5)

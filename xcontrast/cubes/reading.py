@@ -153,13 +153,17 @@ class ItemReader:
         return np.s_[:, :], values
 
     def read_seen(self, grid: GeoBox) -> npt.NDArray[np.bool_]:
-        """Read where the ground is seen: by the scene classes, else where the first band is."""
+        """Read where the ground is seen: by the scene classes, else where the first band is.
+
+        Nowhere in an item that lacks a band: there is no pixel with all of them.
+        """
+        if None in self.files.bands:
+            return np.zeros(tuple(grid.shape), bool)
         failures: list[dict[str, Any]] = []
         hidden = self._find_hidden(grid, failures)
         seen = None if hidden is None else ~hidden
         if seen is None:
-            first = next((band for band in self.files.bands if band is not None), None)
-            values = self._read_band(first, grid, failures)
+            values = self._read_band(self.files.bands[0], grid, failures)
             seen = np.zeros(tuple(grid.shape), bool) if values is None else ~np.isnan(values)
         for failure in failures:
             note_failure(self.settings.reads, failure)
