@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from archives import ORIGIN, item, write_band
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 import xcontrast as xc
 from xcontrast.cubes.collecting import gather
@@ -260,3 +261,48 @@ def test_an_item_that_lacks_a_band_is_not_valid(classes: dict, tmp_path: Path) -
     np.testing.assert_array_equal(cube.s2_valid.mean(("y", "x")), [1, 0, 0])
     np.testing.assert_array_equal(cube.s2_valid, np.isfinite(cube.s2).all("s2_band"))
     np.testing.assert_allclose(cube.s2[:, 0].mean(("y", "x")), [0.3, 0.3, np.nan], rtol=1e-5)
+
+
+@pytest.mark.parametrize("resampling", ["bilinear", "cubic", "average"])
+def test_the_value_does_not_depend_on_the_chunks_in_another_zone(
+    resampling: str, tmp_path: Path
+) -> None:
+    """White noise, the worst of all grounds; and a plane, of which every pixel is known."""
+    n = 256
+    rng = np.random.default_rng(0)
+    power = write_band(tmp_path / "vv.tif", rng.uniform(0.05, 0.2, (n, n)).astype("float32"))
+    rows, columns = np.mgrid[:n, :n]
+    plane = write_band(tmp_path / "B04.tif", (2000 + 8 * rows + 16 * columns).astype("uint16"))
+    radar = item("r", "sentinel-1-rtc", "2023-04-01T05:00:00", {"vv": power}, A)
+    red = item("o", "sentinel-2-l2a", "2023-04-01T10:00:00", {"B04": plane}, OLD)
+    native = GeoBox((200, 200), GRID.affine * GRID.affine.translation(28, 28), GRID.crs)
+    grid = native.to_crs("EPSG:32633")
+    given = {"sensors": ("s1", "s2"), "bands": {"s1": ("vv",), "s2": ("B04",)}}
+    given["options"] = xc.CubeOptions(resampling=resampling)
+    whole = _open([radar, red], grid, chunks={"y": -1, "x": -1}, **given)
+    for chunks in ({"y": 37, "x": 53}, {"y": 16, "x": 16}):
+        parts = _open([radar, red], grid, chunks=chunks, **given)
+        np.testing.assert_allclose(parts.s1, whole.s1, atol=0.005)
+        np.testing.assert_allclose(parts.s2, whole.s2, atol=1e-6)
+    to_file = Transformer.from_crs(32633, 32632, always_xy=True)
+    x, y = to_file.transform(*np.meshgrid(whole.x, whole.y))
+    column, row = (x - X) / 10 - 0.5, (Y - y) / 10 - 0.5
+    known = (row > 0) & (row < n - 1) & (column > 0) & (column < n - 1)
+    expected = (2000 + 8 * row + 16 * column) * 1e-4
+    np.testing.assert_allclose(whole.s2.values[0, 0][known], expected[known], atol=1e-4)
+
+
+def test_a_coarse_grid_of_another_zone_is_an_average(tmp_path: Path) -> None:
+    """Stripes of one pixel: at 80 m their mean, from overviews or not."""
+    n = 1024
+    stripes = np.where(np.arange(n) % 2, 2000, 4000)[:, None] * np.ones(n)
+    made = item(
+        "o",
+        "sentinel-2-l2a",
+        "2023-04-01T10:00:00",
+        {"B04": write_band(tmp_path / "B04.tif", stripes.astype("uint16"))},
+        OLD,
+    )
+    grid = GeoBox.from_bbox((X + 2000, Y - 8000, X + 8000, Y - 2000), "EPSG:32632", resolution=80)
+    red = _open([made], grid.to_crs("EPSG:32633"), **RED).s2[0, 0]
+    np.testing.assert_allclose(red, 0.3, atol=0.01)

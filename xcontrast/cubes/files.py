@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xcontrast.cubes.periods import time_of
 from xcontrast.cubes.radiometry import BOA_SCALE, boa_offset, processing_baseline
+from xcontrast.cubes.zones import epsg_of
 from xcontrast.errors import DataError, problem
 from xcontrast.sensors import S1, Sensor
 
@@ -40,6 +41,8 @@ class ItemFiles:
     """In channel order; None where the item lacks the band."""
     classes: BandFile | None = None
     """The scene classification that tells clouds."""
+    epsg: int | None = None
+    """Of its files, where the item states it."""
     validity: bool = False
     """Read only where the ground is seen, not the bands."""
 
@@ -73,7 +76,7 @@ def find_files(item: Item, sensor: Sensor, bands: Sequence[str]) -> ItemFiles:
     found = tuple(read(item, assets[band]) if band in assets else None for band in bands)
     scl = next((key for key in item.assets if key.lower() == "scl"), None)
     classes = BandFile(scl, _href(item, scl), "classes") if scl and sensor is not S1 else None
-    return ItemFiles(item.id, found, classes)
+    return ItemFiles(item.id, found, classes, epsg_of(item))
 
 
 def _assets(item: Item, sensor: Sensor) -> dict[str, str]:

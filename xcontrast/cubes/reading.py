@@ -24,6 +24,7 @@ from xcontrast.cubes.faults import Patience, ReadError, persist
 from xcontrast.cubes.files import BandFile, ItemFiles
 from xcontrast.cubes.radiometry import decibels_np, reflectance_np
 from xcontrast.cubes.reports import note_failure
+from xcontrast.cubes.warping import read_warped
 from xcontrast.errors import SourceError, problem
 
 if TYPE_CHECKING:
@@ -238,6 +239,9 @@ class ItemReader:
         driver = RioDriver()
         options = self.gdal | _gdal_options(self.settings.patience, attempt)
         with _quietly(), driver.restore_env(options, driver.new_load(grid)) as context:
+            # In the file's own CRS nothing depends on the block, and most is not even resampled.
+            if self.files.epsg not in (None, grid.crs.epsg):
+                return read_warped(link, config, grid)
             region, values = driver.open(RasterSource(link), context).read(config, grid)
         whole[region] = values
         return whole
