@@ -23,12 +23,13 @@ def write_band(
     cell: float = 10,
     origin: tuple[float, float] = ORIGIN,
     crs: str = "EPSG:32632",
+    nodata: float | None = None,
 ) -> Path:
     """Write one band as a cloud-optimised GeoTIFF, in UTM 32N unless told."""
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {
         "driver": "COG", "width": values.shape[1], "height": values.shape[0], "count": 1,
-        "dtype": values.dtype, "crs": crs, "blocksize": 128,
+        "dtype": values.dtype, "crs": crs, "blocksize": 128, "nodata": nodata,
         "transform": from_origin(*origin, cell, cell),
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as file:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xcontrast.cubes.periods import time_of
-from xcontrast.cubes.radiometry import boa_offset
+from xcontrast.cubes.radiometry import BOA_SCALE, boa_offset, processing_baseline
+from xcontrast.cubes.zones import epsg_of
 from xcontrast.errors import DataError, problem
 from xcontrast.sensors import S1, Sensor
 
@@ -23,10 +24,12 @@ class BandFile:
 
     asset: str
     href: str
-    kind: Literal["numbers", "power", "decibels", "classes"]
-    """Level-2A digital numbers · linear backscatter · decibels · scene classes."""
+    kind: Literal["numbers", "reflectance", "power", "decibels", "classes"]
+    """Level-2A digital numbers · reflectance · linear backscatter · decibels · scene classes."""
     offset: float = 0.0
-    """Of digital numbers."""
+    """Added to digital numbers, or to reflectance."""
+    scale: float = BOA_SCALE
+    """Reflectance of one digital number."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class ItemFiles:
     """In channel order; None where the item lacks the band."""
     classes: BandFile | None = None
     """The scene classification that tells clouds."""
+    epsg: int | None = None
+    """Of its files, where the item states it."""
     validity: bool = False
     """Read only where the ground is seen, not the bands."""
 
@@ -67,33 +72,32 @@ def _cell(asset: Asset) -> float:
 def find_files(item: Item, sensor: Sensor, bands: Sequence[str]) -> ItemFiles:
     """Find the files of an item's bands."""
     assets = _assets(item, sensor)
-    offset = 0.0 if sensor is S1 else float(boa_offset(item.properties, item.id))
-    found: list[BandFile | None] = []
-    for key in map(assets.get, bands):
-        if key is None:
-            found.append(None)
-            continue
-        kind: Literal["numbers", "power", "decibels"] = "numbers"
-        if sensor is S1:
-            kind = "decibels" if _is_decibels(item.assets[key]) else "power"
-        found.append(BandFile(key, _href(item, key), kind, offset))
+    read = _radar_file if sensor is S1 else _optical_file
+    found = tuple(read(item, assets[band]) if band in assets else None for band in bands)
     scl = next((key for key in item.assets if key.lower() == "scl"), None)
     classes = BandFile(scl, _href(item, scl), "classes") if scl and sensor is not S1 else None
-    return ItemFiles(item.id, tuple(found), classes)
+    return ItemFiles(item.id, found, classes, epsg_of(item))
 
 
 def _assets(item: Item, sensor: Sensor) -> dict[str, str]:
     """Asset key of each band that an item has."""
-    by_band: dict[str, str] = {}
+    named: dict[str, str] = {}
+    described: dict[str, str] = {}
     for key, asset in item.assets.items():
-        # STAC 1.0 and 1.1 describe bands in two places.
-        fields = asset.extra_fields
-        described = (fields.get("eo:bands") or fields.get("bands") or [{}])[0]
-        names = [key, *map(described.get, ("name", "common_name", "eo:common_name"))]
+        found = sensor.canonical(key)
+        if found:
+            if found not in named or key.lower() == found.lower():
+                named[found] = key
+            continue
+        # STAC 1.0 and 1.1 describe bands in two places. A file of several bands is a picture.
+        bands = asset.extra_fields.get("eo:bands") or asset.extra_fields.get("bands") or []
+        if len(bands) != 1:
+            continue
+        names = map(bands[0].get, ("name", "common_name", "eo:common_name"))
         found = next((b for b in map(sensor.canonical, filter(None, names)) if b), None)
-        if found and (found not in by_band or key.lower() == found.lower()):
-            by_band[found] = key
-    return by_band
+        if found:
+            described.setdefault(found, key)
+    return described | named
 
 
 def _href(item: Item, key: str) -> str:
@@ -120,6 +124,32 @@ def check_bands(
     )
 
 
-def _is_decibels(asset: Asset) -> bool:
-    described = asset.extra_fields.get("raster:bands") or [{}]
-    return str(described[0].get("unit", "")).lower() == "db"
+def _radar_file(item: Item, key: str) -> BandFile:
+    decibels = str(_stated(item.assets[key], "unit")).lower() == "db"
+    return BandFile(key, _href(item, key), "decibels" if decibels else "power")
+
+
+def _optical_file(item: Item, key: str) -> BandFile:
+    asset, href = item.assets[key], _href(item, key)
+    scale, offset = float(_stated(asset, "scale") or 1), float(_stated(asset, "offset") or 0)
+    if scale == 1:
+        if str(_stated(asset, "data_type")).startswith("float"):
+            return BandFile(key, href, "reflectance", offset)
+        # Of integers the default of tools that write catalogs, for numbers in any unit.
+        scale, offset = BOA_SCALE, 0.0
+    offset = offset / scale
+    # Earth Search states an offset also of files that it has applied it to: the baseline knows.
+    facts = item.properties
+    baseline = processing_baseline(facts, item.id) or facts.get("earthsearch:boa_offset_applied")
+    if scale == BOA_SCALE and baseline:
+        offset = boa_offset(facts, item.id)
+    return BandFile(key, href, "numbers", offset, scale)
+
+
+def _stated(asset: Asset, name: str) -> Any:
+    """Give what an asset states of its numbers; None where it does not."""
+    fields = asset.extra_fields
+    # STAC 1.0 has one place for it; 1.1 has the band, or the asset for all its bands.
+    places = [(fields.get(key) or [{}])[0] for key in ("raster:bands", "bands")]
+    facts = (place.get(key) for place in (*places, fields) for key in (name, f"raster:{name}"))
+    return next((fact for fact in facts if fact is not None), None)

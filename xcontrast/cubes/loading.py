@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from pystac import Item
 
-__all__ = ["finish_sensor", "hidden_share", "load_sensor"]
+__all__ = ["finish_sensor", "hidden_share", "load_sensor", "number_passes"]
+
+PASS_GAP = pd.Timedelta(30, "min")
+"""Longest time between two images of one Sentinel-1 pass: cut along the track, they follow each
+other by 25 s, or by minutes where some are missing; the next orbit comes 98 minutes later."""
 
 
 def load_sensor(
@@ -63,14 +68,14 @@ def load_sensor(
     -------
     Dataset
         ``{sensor} ({sensor}_time, {sensor}_band, y, x)`` float32 and ``{sensor}_valid
-        ({sensor}_time, y, x)`` bool; a step is an orbit (Sentinel-1) or a solar day (Sentinel-2).
+        ({sensor}_time, y, x)`` bool; a step is a pass (Sentinel-1) or a solar day (Sentinel-2).
 
     Raises
     ------
     DataError
         If no item has one of the bands.
     """
-    keys = _passes(items) if sensor is S1 else _solar_days(items, grid)
+    keys = number_passes(items) if sensor is S1 else _solar_days(items, grid)
     groups = _group(items, keys)
     items = [item for group in groups for item in group]
     files = [find_files(item, sensor, bands) for item in items]
@@ -113,6 +118,41 @@ def hidden_share(
     gdal = SensorDriver(settings).capture_env()["gdal"]
     seen = [ItemReader(own, settings, gdal).read_seen(grid) for own in files if own.classes]
     return float(1 - np.logical_or.reduce(seen).mean()) if seen else 0.0
+
+
+def number_passes(items: Sequence[Item]) -> list[int]:
+    """Tell apart the Sentinel-1 passes that items are of, by a number.
+
+    Parameters
+    ----------
+    items : sequence of pystac.Item
+        In any order.
+
+    Returns
+    -------
+    list of int
+        One an item: the same for items of one platform and direction that follow each other by at
+        most `PASS_GAP`.
+
+    Notes
+    -----
+    Absolute orbits do not tell: each platform counts its own, and the number changes where an
+    ascending pass crosses the equator.
+    """
+
+    def track(item: Item) -> tuple[str, str]:
+        facts = item.properties
+        return str(facts.get("platform")).lower(), str(facts.get("sat:orbit_state")).lower()
+
+    ordered = sorted(
+        range(len(items)), key=lambda n: (track(items[n]), time_of(items[n]), items[n].id)
+    )
+    numbers = [0] * len(items)
+    for last, n in pairwise(ordered):
+        before, item = items[last], items[n]
+        begins = track(item) != track(before) or time_of(item) - time_of(before) > PASS_GAP
+        numbers[n] = numbers[last] + begins
+    return numbers
 
 
 def finish_sensor(
@@ -213,41 +253,29 @@ def _group(items: Sequence[Item], keys: Sequence[object]) -> list[list[Item]]:
     return sorted(ordered, key=lambda group: time_of(group[0]))
 
 
-def _passes(items: Sequence[Item]) -> list[object]:
-    # Without an orbit number, platform, direction and day tell passes apart: they are days apart.
-    return [
-        item.properties.get("sat:absolute_orbit")
-        or (
-            item.properties.get("platform"),
-            item.properties.get("sat:orbit_state"),
-            time_of(item).date(),
-        )
-        for item in items
-    ]
-
-
 def _solar_days(items: Sequence[Item], grid: GeoBox) -> list[object]:
     shift = pd.Timedelta(grid.geographic_extent.centroid.coords[0][0] / 15, "h")
     return [(time_of(item) + shift).date() for item in items]
 
 
 def _pass_facts(groups: Sequence[Sequence[Item]]) -> dict[str, npt.NDArray[Any]]:
+    # A property of null is not stated; so it is with the clouds below.
     first = [group[0].properties for group in groups]
     return {
-        "s1_orbit_state": _text([p.get("sat:orbit_state", "unknown") for p in first]),
-        "s1_relative_orbit": np.array([int(p.get("sat:relative_orbit", -1)) for p in first]),
-        "s1_platform": _text([str(p.get("platform", "unknown")).lower() for p in first]),
+        "s1_orbit_state": _text([p.get("sat:orbit_state") or "unknown" for p in first]),
+        "s1_relative_orbit": np.array([int(p.get("sat:relative_orbit") or -1) for p in first]),
+        "s1_platform": _text([str(p.get("platform") or "unknown").lower() for p in first]),
     }
 
 
 def _day_facts(groups: Sequence[Sequence[Item]]) -> dict[str, npt.NDArray[Any]]:
-    clouds = [[i.properties.get("eo:cloud_cover", np.nan) for i in group] for group in groups]
+    clouds = [np.array([i.properties.get("eo:cloud_cover") for i in g], float) for g in groups]
     baselines = [
         sorted({processing_baseline(i.properties, i.id) or "unknown" for i in group})
         for group in groups
     ]
     return {
-        "s2_cloud_cover": np.array([np.mean(own) for own in clouds], float),
+        "s2_cloud_cover": np.array([np.mean(own) for own in clouds]),
         "s2_processing_baseline": _text([", ".join(own) for own in baselines]),
     }
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 __all__ = [
+    "BOA_SCALE",
     "INVALID_SCL",
     "boa_offset",
     "decibels_np",
@@ -21,6 +22,8 @@ __all__ = [
     "to_decibels",
 ]
 
+BOA_SCALE = 1e-4
+"""Reflectance of one digital number of Level-2A."""
 INVALID_SCL = (0, 1, 3, 8, 9, 10)
 """Scene classes without a view of the ground: no data, saturated, shadow, clouds, cirrus."""
 
@@ -93,9 +96,11 @@ def boa_offset(properties: dict[str, Any], name: str = "") -> int:
     return -1000 if baseline is not None and float(baseline) >= 4 else 0
 
 
-def reflectance_np(numbers: npt.NDArray[Any], *, offset: float) -> npt.NDArray[np.float32]:
+def reflectance_np(
+    numbers: npt.NDArray[Any], *, offset: float, scale: float = BOA_SCALE
+) -> npt.NDArray[np.float32]:
     """Give surface reflectance (1 = 100 %) of Level-2A digital numbers; 0 is no data, NaN."""
-    values = (numbers.astype(np.float32) + np.float32(offset)) * np.float32(1e-4)
+    values = (numbers.astype(np.float32) + np.float32(offset)) * np.float32(scale)
     return np.where(numbers == 0, np.float32(np.nan), values)
 
 

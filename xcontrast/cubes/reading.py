@@ -24,6 +24,7 @@ from xcontrast.cubes.faults import Patience, ReadError, persist
 from xcontrast.cubes.files import BandFile, ItemFiles
 from xcontrast.cubes.radiometry import decibels_np, reflectance_np
 from xcontrast.cubes.reports import note_failure
+from xcontrast.cubes.warping import read_warped
 from xcontrast.errors import SourceError, problem
 
 if TYPE_CHECKING:
@@ -153,13 +154,17 @@ class ItemReader:
         return np.s_[:, :], values
 
     def read_seen(self, grid: GeoBox) -> npt.NDArray[np.bool_]:
-        """Read where the ground is seen: by the scene classes, else where the first band is."""
+        """Read where the ground is seen: by the scene classes, else where the first band is.
+
+        Nowhere in an item that lacks a band: there is no pixel with all of them.
+        """
+        if None in self.files.bands:
+            return np.zeros(tuple(grid.shape), bool)
         failures: list[dict[str, Any]] = []
         hidden = self._find_hidden(grid, failures)
         seen = None if hidden is None else ~hidden
         if seen is None:
-            first = next((band for band in self.files.bands if band is not None), None)
-            values = self._read_band(first, grid, failures)
+            values = self._read_band(self.files.bands[0], grid, failures)
             seen = np.zeros(tuple(grid.shape), bool) if values is None else ~np.isnan(values)
         for failure in failures:
             note_failure(self.settings.reads, failure)
@@ -186,7 +191,9 @@ class ItemReader:
         if file is None or values is None:
             return None
         if file.kind == "numbers":
-            return reflectance_np(values, offset=file.offset)
+            return reflectance_np(values, offset=file.offset, scale=file.scale)
+        if file.kind == "reflectance":
+            return values + np.float32(file.offset)
         if file.kind == "power":
             return decibels_np(values, floor=self.settings.floor_db)
         return values
@@ -218,16 +225,23 @@ class ItemReader:
         from odc.loader import RasterLoadParams, RasterSource, RioDriver
 
         classes = file.kind == "classes"
+        # Of scene classes and digital numbers 0 is no data, whatever the file says. Of the others
+        # the file knows; those of the Planetary Computer have -32768.
+        nodata = 0.0 if file.kind in ("classes", "numbers") else None
         config = RasterLoadParams(
             "uint8" if classes else "float32",
             fill_value=0 if classes else float("nan"),
-            src_nodata_override={"classes": 0.0, "numbers": 0.0}.get(file.kind, -32768.0),
+            src_nodata_override=nodata,
+            src_nodata_fallback=-32768.0,
             resampling="nearest" if classes else self.settings.resampling,
         )
         whole = np.full(tuple(grid.shape), config.fill_value, config.dtype)
         driver = RioDriver()
         options = self.gdal | _gdal_options(self.settings.patience, attempt)
         with _quietly(), driver.restore_env(options, driver.new_load(grid)) as context:
+            # In the file's own CRS nothing depends on the block, and most is not even resampled.
+            if self.files.epsg not in (None, grid.crs.epsg):
+                return read_warped(link, config, grid)
             region, values = driver.open(RasterSource(link), context).read(config, grid)
         whole[region] = values
         return whole

@@ -148,9 +148,14 @@ class ItemList:
         if end is not None:
             found &= self._times <= end
         own = [self.items[n] for n in np.flatnonzero(found) if sensor.owns(self._names[n])]
-        if max_cloud is not None:
-            own = [item for item in own if item.properties.get("eo:cloud_cover", 0) <= max_cloud]
-        return own
+        return _drop_cloudy(own, max_cloud)
+
+
+def _drop_cloudy(items: list[Item], max_cloud: float | None) -> list[Item]:
+    """Leave out items that state more clouds; null states none."""
+    if max_cloud is None:
+        return items
+    return [item for item in items if (item.properties.get("eo:cloud_cover") or 0) <= max_cloud]
 
 
 def _pack(item: Item) -> dict[str, Any]:
@@ -223,9 +228,7 @@ class StacApi:
             items = list(found.items())
         except (APIError, OSError) as error:
             raise _unreachable(self._client.get_self_href() or "the STAC API", error) from error
-        if max_cloud is None:
-            return items
-        return [item for item in items if item.properties.get("eo:cloud_cover", 0) <= max_cloud]
+        return _drop_cloudy(items, max_cloud)
 
     def _collections(self, sensor: Sensor) -> list[str]:
         if sensor.name not in self._names:

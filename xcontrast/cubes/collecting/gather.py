@@ -13,7 +13,7 @@ import pandas as pd
 
 from xcontrast.cubes.catalog import find_items
 from xcontrast.cubes.collecting.plan import CollectPlan
-from xcontrast.cubes.loading import hidden_share, load_sensor
+from xcontrast.cubes.loading import hidden_share, load_sensor, number_passes
 from xcontrast.cubes.options import CubeOptions
 from xcontrast.cubes.periods import time_of
 from xcontrast.cubes.sources import Box, Source
@@ -165,9 +165,10 @@ class _Place:
         items = find_items(
             self.source, sensor=sensor, boxes=self.areas, datetime=period, max_cloud=cloud
         )
+        keys = number_passes(items) if sensor is S1 else map(_day_of, items)
         passes: dict[object, list[Item]] = {}
-        for item in items:
-            passes.setdefault(_pass_of(item, sensor), []).append(item)
+        for key, item in zip(keys, items, strict=True):
+            passes.setdefault(key, []).append(item)
         whole = (_cover(own, self.grid, self.areas) for own in passes.values())
         return [own for own in whole if own]
 
@@ -237,14 +238,13 @@ class _Place:
         return np.stack(images)
 
 
-def _pass_of(item: Item, sensor: Sensor) -> object:
+def _day_of(item: Item) -> object:
     facts = item.properties
-    stated = facts.get("sat:absolute_orbit" if sensor is S1 else "s2:datatake_id")
-    if stated:
-        return stated
+    if facts.get("s2:datatake_id"):
+        return facts["s2:datatake_id"]
     west, _, east, _ = item.bbox or (0.0, 0.0, 0.0, 0.0)
     noon = time_of(item) + pd.Timedelta((west + east) / 30, "h")
-    return str(facts.get("platform")).lower(), facts.get("sat:orbit_state"), noon.date()
+    return str(facts.get("platform")).lower(), noon.date()
 
 
 def _lag(items: Sequence[Item], aim: pd.Timestamp) -> float:
@@ -256,7 +256,7 @@ def _nearest(passes: Sequence[list[Item]], aim: pd.Timestamp) -> list[Item]:
 
 
 def _orbit(items: Sequence[Item]) -> object:
-    return items[0].properties.get("sat:relative_orbit", -1)
+    return items[0].properties.get("sat:relative_orbit") or -1
 
 
 def _cover(items: Sequence[Item], grid: GeoBox, areas: Sequence[Box]) -> list[Item]:
