@@ -272,6 +272,32 @@ def test_a_batch_in_parts_has_the_whole_batchs_gradient(name: str, micro_batch: 
         assert not torch.allclose(mean, gradients[0], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("n", "micro_batch", "expected"),
+    [
+        (9, 4, [3, 3, 3]), (6, 4, [3, 3]), (7, 2, [3, 2, 2]), (3, 2, [3]), (8, 4, [4, 4]),
+        (4, 1, [2, 2]), (5, None, [5]), (5, 8, [5]),
+    ],
+)  # fmt: skip
+def test_no_part_of_a_batch_is_a_single_chip(
+    n: int, micro_batch: int | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The projectors' batch norm takes two chips or more."""
+    method = build("simclr").train()
+    sizes: list[int] = []
+    project = method.project
+
+    def count(part):
+        sizes.append(len(next(iter(part.values())).values))
+        return project(part)
+
+    monkeypatch.setattr(method, "project", count)
+    loss, _, _ = send_back(method, _views(method, n), make_ground(n), micro_batch=micro_batch)
+    assert torch.isfinite(loss)
+    # In parts, each is projected twice.
+    assert sizes == (expected * 2 if len(expected) > 1 else expected)
+
+
 def test_parts_leave_batch_norms_statistics_as_one_pass_does() -> None:
     method = build("multimodal").train()
     views = _views(method)
