@@ -161,6 +161,39 @@ def test_what_shows_the_same_ground_is_no_negative() -> None:
     assert not torch.isinf(logits[:, 4:]).any()
 
 
+ONE = torch.tensor([[0, 0, 0, 32, 32], [0, 16, 16, 48, 48]])
+TWO = torch.tensor([[0, 0, 0, 32, 32], [0, 40, 40, 72, 72]])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("simclr", {}, False), ("simclr", {"min_distance": None}, True),
+        ("simclr", {"negatives": "none"}, True), ("simclr", {"negatives": "cross"}, False),
+        ("multimodal", {}, True), ("multimodal", {"dense_weight": 0.0}, False),
+        ("moco", {}, False), ("moco", {"negatives": "none"}, False),
+        ("moco", {"min_distance": None}, True), ("seco", {}, True),
+    ],
+)  # fmt: skip
+def test_chips_that_all_overlap_have_negatives_only_otherwise(
+    name: str, options: dict, expected: bool
+) -> None:
+    method = build(name, **options)
+    method.end_step(method.keys(_views(method, 2)), ONE)
+    assert method.has_negatives(ONE) is expected
+    method.end_step(method.keys(_views(method, 2)), TWO)
+    assert method.has_negatives(TWO)
+
+
+def test_a_queue_of_past_batches_has_negatives_for_a_batch_without() -> None:
+    method = build("moco")
+    keys = method.keys(_views(method, 2))
+    method.end_step(keys, ONE + torch.tensor([0, 100, 0, 100, 0]))
+    method.end_step(keys, ONE)
+    assert method.has_negatives(ONE)
+    assert not build("simclr").has_negatives(ONE)
+
+
 def test_distances_are_centre_to_centre_at_one_place() -> None:
     ground = torch.tensor([[0, 0, 0, 32, 32], [0, 0, 40, 32, 72], [1, 0, 0, 32, 32]])
     assert find_near(ground, ground, 0.0).tolist() == torch.eye(3, dtype=torch.bool).tolist()

@@ -97,7 +97,8 @@ def pretrain(
         If there are no pairs or no valid chips, a sensor or dates that the method needs are
         missing, an option is out of range, or another run was begun in `out`.
     TrainingError
-        If there are fewer chips than a batch, the loss is not finite, or the features collapse.
+        If there are fewer chips than a batch, all of them overlap so that none is a negative of
+        another, the loss is not finite, or the features collapse.
     ModelError
         If `out` holds something, the encoder gives no feature pyramid, or weights to begin from
         do not fit.
