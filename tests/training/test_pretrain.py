@@ -190,6 +190,15 @@ def test_a_run_without_negatives_is_stopped(method: str, tmp_path: Path) -> None
     assert model.history.loss.min() > 0
 
 
+def test_a_device_that_is_not_here_is_refused_at_once(chips: xc.Chips, tmp_path: Path) -> None:
+    missing = "cuda:31" if torch.cuda.is_available() else "cuda"
+    for device in (missing, "gpuu", "meta"):
+        options = xc.PretrainOptions(chip_size=32, progress=False, device=device)
+        with pytest.raises(DataError, match=rf"a device that computes here.*received '{device}'.*"):
+            xc.pretrain(chips, max_steps=1, batch_size=16, out=tmp_path / "m", options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_data(cube: xr.Dataset) -> None:
     with pytest.raises(DataError, match="Expected chips with both sensors"):
         xc.pretrain(xc.chips(xc.pairs(cube)[["s1"]], size=32), options=QUICK)

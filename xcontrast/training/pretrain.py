@@ -95,7 +95,8 @@ def pretrain(
     ------
     DataError
         If there are no pairs or no valid chips, a sensor or dates that the method needs are
-        missing, an option is out of range, or another run was begun in `out`.
+        missing, an option is out of range, the device is not here, or another run was begun in
+        `out`.
     TrainingError
         If there are fewer chips than a batch, all of them overlap so that none is a negative of
         another, the loss is not finite, or the features collapse.
@@ -130,6 +131,11 @@ def pretrain(
     size = _choose_batch(batch_size, len(train_chips))
     steps = _choose_steps(max_steps, len(train_chips), size, method, preset)
     options = _fill_in(options, windows.size, len(train_chips), size)
+    if options.device != "auto":
+        # torch takes a second to import, but pixels may take hours to read.
+        from xcontrast.nn.precision import choose_device
+
+        choose_device(options.device)
     with ExitStack() as stack:
         folder = target
         if folder is None and cache:
