@@ -65,6 +65,41 @@ def _pretrain_rank(rank: int, folder: str) -> None:
         file.write(model.digest)
 
 
+class Stubborn(RuntimeError):
+    """Cannot be sent: its parts are not what it was made of."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+def refuse_rank(rank: int, folder: str) -> None:
+    """Save what each of two ranks is told where the first one refuses."""
+    from scenes import planted_cube
+
+    from xcontrast.errors import DataError
+    from xcontrast.training.ranks import first_goes_ahead
+
+    told = []
+    with _joined(rank, folder, on_gpu=False):
+        for error in (DataError("planted"), Stubborn("planted", "too")):
+            try:
+                with first_goes_ahead():
+                    if rank == 0:
+                        raise error
+            except (ValueError, RuntimeError) as heard:
+                told.append(f"{type(heard).__name__}: {heard}")
+        out = Path(folder) / "begun"
+        options = xc.PretrainOptions(chip_size=32, progress=False, out_stride=8)
+        call = {"max_steps": 1, "batch_size": 3, "encoder": "resnet10t", "out": out}
+        try:
+            xc.pretrain(planted_cube(96), options=options, **call)
+        except DataError as heard:
+            told.append(str(heard))
+        with first_goes_ahead():
+            told.append("and on")
+    Path(f"{folder}/told{rank}").write_text("\n".join(told))
+
+
 @contextmanager
 def _joined(rank: int, folder: str, *, on_gpu: bool) -> Iterator[None]:
     """Be one of two ranks that wait for each other at the end."""

@@ -25,6 +25,7 @@ __all__ = [
     "pack_folder",
     "publish_folder",
     "read_folder",
+    "require_folder",
     "stage_folder",
     "unpack_folder",
 ]
@@ -159,11 +160,45 @@ def copy_folder(source: Path, target: Path) -> None:
         What to copy.
     target : Path
         From :func:`claim_folder`.
+
+    Raises
+    ------
+    ModelError
+        If the source is not there any more.
     """
+    require_folder(source)
     partial = stage_folder(target)
     # Not the pixels it was trained on, which may lie beside the weights.
-    shutil.copytree(source, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.zarr*"))
+    ignored = shutil.ignore_patterns("*.zarr*")
+    try:
+        shutil.copytree(source, partial, dirs_exist_ok=True, ignore=ignored)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     _rename(partial, target)
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse to go on where a folder that was opened has been moved or removed since.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a model or segmenter.
+
+    Raises
+    ------
+    ModelError
+        If its card or weights are not there.
+    """
+    if not all((folder / name).is_file() for name in (WEIGHTS, CARD)):
+        raise ModelError(
+            problem(
+                expected="the folder from which this was loaded, with its weights and card",
+                received=f"{folder}, which is not there any more",
+                do="load it again from where it lies now, as by xc.load_model(path)",
+            )
+        )
 
 
 def pack_folder(folder: Path) -> dict[str, bytes]:

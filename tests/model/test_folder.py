@@ -68,3 +68,29 @@ def _truncate(path: Path) -> None:
 def _edit(folder: Path, key: str, value: object) -> None:
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, key: value}))
+
+
+def test_a_model_whose_folder_was_moved_says_so(untrained: xc.Model, tmp_path: Path) -> None:
+    model = untrained.save(tmp_path / "m")
+    model.path.rename(tmp_path / "moved")
+    for use in (
+        lambda: model.save(tmp_path / "deeper" / "copy"),
+        lambda: model.push_to_hub("me/mine"),
+        lambda: model.stac_item(bbox=(9.0, 45.1, 9.1, 45.2)),
+    ):
+        with pytest.raises(ModelError, match=r"which is not there any more\. Do this: load it aga"):
+            use()
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+
+
+def test_a_copy_that_fails_leaves_nothing(
+    untrained: xc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source, partial, **_options):
+        (partial / "half").write_bytes(b"")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("xcontrast.folders.shutil.copytree", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        untrained.save(tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []

@@ -144,6 +144,22 @@ def test_torchvision_names_and_timm_names(tmp_path: Path) -> None:
         assert model.card.sensors["s2"].curve == ("none" if layout == "timm" else "clip")
 
 
+@pytest.mark.parametrize("encoder", ["mobilenetv3_small_050", "convnext_atto"])
+def test_the_first_layer_is_found_in_the_alphabets_order(tmp_path: Path, encoder: str) -> None:
+    network = timm.create_model(encoder, in_chans=3, num_classes=0)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    model = xc.import_weights(
+        tmp_path / "w.safetensors", layout="timm", encoder=encoder, bands=["B02", "B04"]
+    )
+    assert model.card.sensors["s2"].bands == ("B02", "B04")
+    stored = load_file(model.path / "weights.safetensors")
+    stem = {"mobilenetv3_small_050": "conv_stem", "convnext_atto": "stem.0"}[encoder]
+    filters = network.state_dict()[f"{stem}.weight"]
+    found = stored[f"s2.encoder.body.{stem.replace('.', '_')}.weight"]
+    # The file's channels are red, green, blue.
+    assert torch.equal(found, filters[:, [2, 0]])
+
+
 @pytest.mark.parametrize(
     ("prefix", "wrap"),
     [("module.encoder_q.", "state_dict"), ("module.backbone.", "teacher"), ("", None)],

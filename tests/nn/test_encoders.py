@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from xcontrast.errors import ModelError
 from xcontrast.nn.dense import dense_features, halo_of, sample_levels
@@ -104,3 +105,27 @@ def test_levels_are_read_where_their_cells_look() -> None:
     )[..., 0].transpose(1, 2)
     own = sample_levels([image], (Level(5, 1, 0.0, 1),), (position + 0.5) / 100, size=100)
     assert torch.allclose(own, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 32, 32), (3, 128, 16, 16), (2, 5, 128, 128)])
+def test_pooling_does_not_depend_on_an_images_neighbours(shape: tuple[int, ...]) -> None:
+    """In bfloat16 too: a gap in one image of a batch leaves the others' vectors as they are."""
+    level = torch.randn(shape, generator=torch.Generator().manual_seed(0)) + 1
+    half = level.bfloat16()
+    whole = torch.ones(shape[0], 1, 2 * shape[2], 2 * shape[3])
+    gappy = whole.clone()
+    gappy[-1, :, :5, :3] = 0
+    exact = half.double().mean((2, 3))
+    for valid in (whole, gappy):
+        with torch.inference_mode():
+            pooled = pool_levels([half], valid)
+        assert pooled.dtype == torch.float32
+        assert torch.allclose(pooled[:-1].double(), exact[:-1], rtol=1e-5, atol=1e-5)
+    weight = F.adaptive_avg_pool2d(gappy, shape[2:]).double()
+    expected = (half.double() * weight).sum((2, 3)) / weight.sum((2, 3))
+    assert torch.allclose(pooled[-1].double(), expected[-1], rtol=1e-5, atol=1e-5)
+    # In memory as encoders give it, and of an image that is nowhere valid.
+    last = half.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert torch.allclose(pool_levels([last], gappy), pooled, rtol=1e-5, atol=1e-6)
+        assert not pool_levels([half], whole * 0).any()

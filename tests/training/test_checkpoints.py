@@ -130,12 +130,12 @@ def test_another_run_does_not_take_it_up(
     from xcontrast.training import loop
 
     def stop(*_args, **_options):
-        raise RuntimeError("stopped")
+        raise KeyboardInterrupt
 
     call = {"max_steps": STEPS, "batch_size": 16, "out": tmp_path / "m"}
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train", stop)
-        with pytest.raises(RuntimeError, match="stopped"):
+        with pytest.raises(KeyboardInterrupt):
             xc.pretrain(chips, options=QUICK, **call)
     run = json.loads((tmp_path / "m" / "run.json").read_text())
     assert run["steps"] == STEPS
@@ -144,6 +144,36 @@ def test_another_run_does_not_take_it_up(
         xc.pretrain(chips, options=other, **call)
     with pytest.raises(DataError, match=r"another one: steps=15 \(there 14\)"):
         xc.pretrain(chips, options=QUICK, **{**call, "max_steps": STEPS + 1})
+
+
+def test_a_run_that_fails_is_forgotten_unless_it_can_be_gone_on_with(
+    chips: xc.Chips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xcontrast.training import loop
+
+    out = tmp_path / "m"
+    call = {"max_steps": 1, "batch_size": 16, "out": out}
+
+    def fail(*_args, **_options):
+        assert (out / "run.json").is_file()
+        raise RuntimeError("this device is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train", fail)
+        with pytest.raises(RuntimeError, match="this device is broken"):
+            xc.pretrain(chips, options=QUICK, **call)
+        assert not (out / "run.json").exists()
+        # What was kept of a run before it failed is not thrown away.
+        out.mkdir(exist_ok=True)
+        (out / "checkpoint.ckpt").write_bytes(b"")
+        with pytest.raises(RuntimeError, match="this device is broken"):
+            xc.pretrain(chips, options=QUICK, **call)
+        assert {path.name for path in out.iterdir()} == {"run.json", "checkpoint.ckpt"}
+    (out / "checkpoint.ckpt").unlink()
+    # Another call is refused, and does not make the first one's run forgotten.
+    with pytest.raises(DataError, match=r"another one: steps=2 \(there 1\)"):
+        xc.pretrain(chips, options=QUICK, **{**call, "max_steps": 2})
+    assert (out / "run.json").is_file()
 
 
 def test_an_interrupted_kernel_keeps_the_model_so_far(tmp_path: Path) -> None:

@@ -161,6 +161,39 @@ def test_what_shows_the_same_ground_is_no_negative() -> None:
     assert not torch.isinf(logits[:, 4:]).any()
 
 
+ONE = torch.tensor([[0, 0, 0, 32, 32], [0, 16, 16, 48, 48]])
+TWO = torch.tensor([[0, 0, 0, 32, 32], [0, 40, 40, 72, 72]])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("simclr", {}, False), ("simclr", {"min_distance": None}, True),
+        ("simclr", {"negatives": "none"}, True), ("simclr", {"negatives": "cross"}, False),
+        ("multimodal", {}, True), ("multimodal", {"dense_weight": 0.0}, False),
+        ("moco", {}, False), ("moco", {"negatives": "none"}, False),
+        ("moco", {"min_distance": None}, True), ("seco", {}, True),
+    ],
+)  # fmt: skip
+def test_chips_that_all_overlap_have_negatives_only_otherwise(
+    name: str, options: dict, expected: bool
+) -> None:
+    method = build(name, **options)
+    method.end_step(method.keys(_views(method, 2)), ONE)
+    assert method.has_negatives(ONE) is expected
+    method.end_step(method.keys(_views(method, 2)), TWO)
+    assert method.has_negatives(TWO)
+
+
+def test_a_queue_of_past_batches_has_negatives_for_a_batch_without() -> None:
+    method = build("moco")
+    keys = method.keys(_views(method, 2))
+    method.end_step(keys, ONE + torch.tensor([0, 100, 0, 100, 0]))
+    method.end_step(keys, ONE)
+    assert method.has_negatives(ONE)
+    assert not build("simclr").has_negatives(ONE)
+
+
 def test_distances_are_centre_to_centre_at_one_place() -> None:
     ground = torch.tensor([[0, 0, 0, 32, 32], [0, 0, 40, 32, 72], [1, 0, 0, 32, 32]])
     assert find_near(ground, ground, 0.0).tolist() == torch.eye(3, dtype=torch.bool).tolist()
@@ -270,6 +303,32 @@ def test_a_batch_in_parts_has_the_whole_batchs_gradient(name: str, micro_batch: 
     mean = torch.cat([p.grad.flatten() / 2 for p in method.parameters() if p.grad is not None])
     if name in ("multimodal", "simclr", "seco"):
         assert not torch.allclose(mean, gradients[0], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "micro_batch", "expected"),
+    [
+        (9, 4, [3, 3, 3]), (6, 4, [3, 3]), (7, 2, [3, 2, 2]), (3, 2, [3]), (8, 4, [4, 4]),
+        (4, 1, [2, 2]), (5, None, [5]), (5, 8, [5]),
+    ],
+)  # fmt: skip
+def test_no_part_of_a_batch_is_a_single_chip(
+    n: int, micro_batch: int | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The projectors' batch norm takes two chips or more."""
+    method = build("simclr").train()
+    sizes: list[int] = []
+    project = method.project
+
+    def count(part):
+        sizes.append(len(next(iter(part.values())).values))
+        return project(part)
+
+    monkeypatch.setattr(method, "project", count)
+    loss, _, _ = send_back(method, _views(method, n), make_ground(n), micro_batch=micro_batch)
+    assert torch.isfinite(loss)
+    # In parts, each is projected twice.
+    assert sizes == (expected * 2 if len(expected) > 1 else expected)
 
 
 def test_parts_leave_batch_norms_statistics_as_one_pass_does() -> None:

@@ -323,6 +323,31 @@ def test_a_model_of_other_bands_is_put_in_order(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("encoder", ["mobilenetv3_small_050", "convnext_atto"])
+def test_bands_go_to_the_first_layer_whatever_a_files_order(encoder: str, tmp_path: Path) -> None:
+    """A file's tensors come in the alphabet's order: there the stem is not the first one."""
+    own = planted_cube(160, n_times=3)[["s2"]].contrast.pairs(kind="seasonal", gap="12D")
+    told = {"method": "moco", "max_steps": 0, "encoder": encoder}
+    first = own.contrast.pretrain(**told, options=QUICK)
+    turned = own.isel(s2_band=[2, 0])
+    second = turned.contrast.pretrain(**told, options=replace(QUICK, weights=first.path, seed=7))
+    one, two = (load_arrays(m.path / "weights.safetensors") for m in (first, second))
+    stem = {"mobilenetv3_small_050": "conv_stem.weight", "convnext_atto": "stem_0.weight"}[encoder]
+    keys = [key for key in one if ".encoder." in key]
+    assert f"s2.encoder.body.{stem}" in keys
+    assert next(key for key in keys if one[key].ndim == 4) != f"s2.encoder.body.{stem}"
+    for key in keys:
+        expected = one[key][:, [2, 0]] if key.endswith(stem) else one[key]
+        assert np.array_equal(two[key], expected), key
+    # The same from a plain file, for as many bands as the sensor has.
+    body = {k.removeprefix("s2.encoder.body."): one[k] for k in keys}
+    save_file({k: torch.from_numpy(v) for k, v in body.items()}, tmp_path / "four.safetensors")
+    from_file = replace(QUICK, weights=tmp_path / "four.safetensors", seed=7)
+    model = own.contrast.pretrain(**told, options=from_file)
+    third = load_arrays(model.path / "weights.safetensors")
+    assert all(np.array_equal(third[key], one[key]) for key in keys)
+
+
 def test_colours_are_spread_over_more_bands(tmp_path: Path) -> None:
     cube = planted_cube(160, n_times=3)
     own = cube[["s2"]].contrast.pairs(kind="seasonal", gap="12D")

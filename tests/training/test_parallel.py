@@ -77,3 +77,15 @@ def test_pretraining_in_two_processes_gives_one_model(folder: Path) -> None:
     assert sorted(p.name for p in model.path.iterdir()) == [
         "card.json", "chips.zarr", "history.csv", "training.png", "weights.safetensors",
     ]  # fmt: skip
+
+
+def test_all_processes_refuse_where_the_first_one_does(tmp_path: Path) -> None:
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "run.json").write_text('{"method": "simclr"}')
+    _run_both(children.refuse_rank, tmp_path)
+    first, second = ((tmp_path / f"told{rank}").read_text().split("\n") for rank in range(2))
+    assert first[:2] == ["DataError: planted", "Stubborn: planted too"]
+    assert second[:2] == ["DataError: planted", "RuntimeError: Stubborn: planted too"]
+    assert first[2] == second[2]
+    assert "received another one: method='multimodal' (there 'simclr')" in second[2]
+    assert first[3] == second[3] == "and on"

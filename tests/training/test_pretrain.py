@@ -174,6 +174,31 @@ def test_one_image_alone_is_enough_for_two_views_of_it() -> None:
     assert model.card.training["n_pairs"] == 1
 
 
+@pytest.mark.parametrize("method", ["multimodal", "simclr", "moco"])
+def test_a_run_without_negatives_is_stopped(method: str, tmp_path: Path) -> None:
+    """Every window overlaps every other one: of nt-xent nothing is left, and its gradient is 0."""
+    small = planted_cube(96, n_times=20).isel(y=slice(0, 40), x=slice(0, 80))
+    chips = xc.chips(xc.pairs(small), size=32, stride=8)
+    options = {"chip_size": 32, "progress": False, "crop_size": 16, "out_stride": 8}
+    without = xc.PretrainOptions(dense_weight=0.0, **options)
+    call = {"method": method, "max_steps": 2, "batch_size": 6, "out": tmp_path / "m"}
+    with pytest.raises(TrainingError, match=r"chips of other ground.*none in the first 2 batches"):
+        xc.pretrain(chips, options=without, **call)
+    # What it says to do is possible in the same folder.
+    papers = xc.PretrainOptions(dense_weight=0.0, min_distance=None, **options)
+    model = xc.pretrain(chips, options=papers, **call)
+    assert model.history.loss.min() > 0
+
+
+def test_a_device_that_is_not_here_is_refused_at_once(chips: xc.Chips, tmp_path: Path) -> None:
+    missing = "cuda:31" if torch.cuda.is_available() else "cuda"
+    for device in (missing, "gpuu", "meta"):
+        options = xc.PretrainOptions(chip_size=32, progress=False, device=device)
+        with pytest.raises(DataError, match=rf"a device that computes here.*received '{device}'.*"):
+            xc.pretrain(chips, max_steps=1, batch_size=16, out=tmp_path / "m", options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_data(cube: xr.Dataset) -> None:
     with pytest.raises(DataError, match="Expected chips with both sensors"):
         xc.pretrain(xc.chips(xc.pairs(cube)[["s1"]], size=32), options=QUICK)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from xcontrast.nn.encoders import Encoder
 
-__all__ = ["fill_encoder", "load_imagenet"]
+__all__ = ["fill_encoder", "find_stem", "load_imagenet"]
 
 
 def fill_encoder(
@@ -46,7 +46,7 @@ def fill_encoder(
     own = encoder.body.state_dict()
     # timm writes stages.0 as stages_0 in a pyramid, and wraps transformers in a module.
     given = {_plain(name): tensor for name, tensor in state.items()}
-    first = next(name for name, tensor in own.items() if tensor.ndim == 4)
+    first = _stem_of(encoder)
     filters = given.get(_plain(first))
     if rgb is not None and filters is not None:
         find_first_layer({first: filters}, 3)
@@ -58,17 +58,37 @@ def fill_encoder(
             shape = "missing" if found is None else f"{tuple(found.shape)}"
             wrong.append(f"{name} ({shape}, not {tuple(tensor.shape)})")
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ModelError(
-            problem(
-                expected=f"weights of {encoder.name!r}",
-                received=f"others: {', '.join(wrong[:3])}{more}",
-                do="name the encoder that they are of, and stem='own'",
-            )
-        )
+        raise _other_network(encoder, wrong)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(given[_plain(name)])
+
+
+def find_stem(encoder: Encoder, state: Mapping[str, Tensor]) -> str:
+    """Give the name, among given weights, of the filters that see the bands.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The network that they are of; its number of bands does not matter.
+    state : mapping of str to Tensor
+        By timm's names, in any order: a file's is often the alphabet's.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ModelError
+        If they are not among them.
+    """
+    stem = _stem_of(encoder)
+    name = next((name for name in state if _plain(name) == _plain(stem)), None)
+    if name is None or state[name].ndim != 4:
+        shape = "missing" if name is None else f"{tuple(state[name].shape)}"
+        raise _other_network(encoder, [f"{stem} ({shape})"])
+    return name
 
 
 def load_imagenet(name: str) -> dict[str, Tensor]:
@@ -103,6 +123,25 @@ def load_imagenet(name: str) -> dict[str, Tensor]:
         ) from error
     state: dict[str, Tensor] = network.state_dict()
     return state
+
+
+def _stem_of(encoder: Encoder) -> str:
+    """Give the weights of a network's first convolution, by its own name."""
+    from torch import nn
+
+    modules = encoder.body.named_modules()
+    return next(f"{name}.weight" for name, own in modules if isinstance(own, nn.Conv2d))
+
+
+def _other_network(encoder: Encoder, wrong: Sequence[str]) -> ModelError:
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return ModelError(
+        problem(
+            expected=f"weights of {encoder.name!r}",
+            received=f"others: {', '.join(wrong[:3])}{more}",
+            do="name the encoder that they are of, and stem='own'",
+        )
+    )
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from xcontrast.errors import ModelError, problem
 from xcontrast.folders import cache_root, claim_folder
 from xcontrast.model.card import Card, SensorCard
-from xcontrast.model.filling import fill_encoder
+from xcontrast.model.filling import fill_encoder, find_stem
 from xcontrast.model.folder import Model, write_model
 from xcontrast.model.layouts import Input, find_input, rename
 from xcontrast.model.unpickling import read_weights
@@ -107,11 +107,12 @@ def import_weights(
         )
     target = None if out is None else claim_folder(out)
     state = rename(read_weights(Path(path)), layout)
-    name, filters = next((k, v) for k, v in state.items() if v.ndim == 4)
-    known = find_input(sensor, filters.shape[1], layout)
-    kept = _choose_bands(known, sensor, bands)
-    state[name] = filters[:, kept]
     with torch.random.fork_rng():
+        # Where the bands go in is known from the network, and only then how many there are.
+        stem = find_stem(Encoder(encoder, 3, out_stride=out_stride), state)
+        known = find_input(sensor, state[stem].shape[1], layout)
+        kept = _choose_bands(known, sensor, bands)
+        state[stem] = state[stem][:, kept]
         network = Encoder(encoder, len(kept), out_stride=out_stride)
     fill_encoder(network, state)
     card = Card(

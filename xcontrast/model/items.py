@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xcontrast.folders import CARD, WEIGHTS
+from xcontrast.folders import CARD, WEIGHTS, require_folder
 from xcontrast.sensors import SENSORS
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def build_item(
     """
     from pystac import Item
 
+    require_folder(folder)
     days = sorted(dates)
     moment, period = None, {}
     if days:

@@ -200,15 +200,14 @@ def load_network(
 
     Raises
     ------
+    DataError
+        If the device is not here.
     ModelError
         If the model is neither at its path nor in the cache here, see :func:`share`.
     """
-    import torch
+    from xcontrast.nn.precision import choose_device, choose_precision
 
-    from xcontrast.nn.precision import choose_precision
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(device)
     precision = choose_precision(precision, device)
     key = (digest, sensor, device, precision)
     with _lock:

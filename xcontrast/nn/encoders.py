@@ -185,8 +185,21 @@ def pool_levels(levels: list[Tensor], valid: Tensor) -> Tensor:
     pooled = []
     for level in levels:
         rows, cols = level.shape[-2:]
-        # In the level's own precision: a float32 copy of the finest would be larger than all else.
         weight = F.adaptive_avg_pool2d(valid, (rows, cols))[:, 0].to(level.dtype)
-        total = torch.einsum("bfhw,bhw->bf", level, weight).to(kind)
+        total = _weigh(level, weight, kind)
         pooled.append(total / weight.to(kind).sum((1, 2)).clamp(min=1e-6)[:, None])
     return torch.cat(pooled, dim=1)
+
+
+def _weigh(level: Tensor, weight: Tensor, kind: torch.dtype) -> Tensor:
+    """Sum a level by weight: (B, F, h, w), (B, h, w) -> (B, F); what is kept, in float32.
+
+    Rounded to bfloat16, an image's vector would depend on whether its batch is whole.
+    """
+    if level.dtype == kind or torch.is_grad_enabled():
+        return torch.einsum("bfhw,bhw->bf", level, weight).to(kind)
+    if level.device.type == "cpu":
+        # One by one: a float32 copy of the finest level would be larger than all else.
+        pairs = zip(level, weight, strict=True)
+        return torch.stack([torch.einsum("fhw,hw->f", x.to(kind), w.to(kind)) for x, w in pairs])
+    return (level * weight[:, None]).sum((2, 3), dtype=kind)

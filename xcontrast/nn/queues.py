@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Queue"]
+__all__ = ["NOWHERE", "Queue"]
 
 NOWHERE = -1
 """Location of what was in a queue before the first key."""

@@ -77,7 +77,9 @@ def probe_features(
     """
     import torch
 
-    device = _choose_device(options)
+    from xcontrast.nn.precision import choose_device
+
+    device = choose_device(options.device)
     features = torch.from_numpy(train).to(device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -132,7 +134,9 @@ def probe_images(
     """
     import torch
 
-    device = _choose_device(options)
+    from xcontrast.nn.precision import choose_device
+
+    device = choose_device(options.device)
     encoder, scaling = load_encoder(model, "s2", device)
     width = int(model.card.levels[-1]["channels"])
     whole = recipe.trained == "all"
@@ -163,14 +167,6 @@ def probe_images(
     )
     with torch.inference_mode():
         return np.concatenate([head(encode(test(part))).cpu().numpy() for part in rows])
-
-
-def _choose_device(options: ReproduceOptions) -> str:
-    import torch
-
-    if options.device != "auto":
-        return options.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _make_head(n_features: int, n_categories: int, recipe: Recipe) -> nn.Module:

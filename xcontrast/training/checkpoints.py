@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xcontrast.errors import DataError, problem
+from xcontrast.errors import DataError, TrainingError, problem
+from xcontrast.training.logs import LOG
 
-__all__ = ["CHECKPOINT", "RUN", "Keeper", "find_checkpoint"]
+__all__ = ["CHECKPOINT", "STOPPED", "Keeper", "find_checkpoint", "forget_failure", "forget_run"]
 
 CHECKPOINT = "checkpoint.ckpt"
 RUN = "run.json"
+STOPPED = (CHECKPOINT, RUN, f".{CHECKPOINT}.partial", f".{RUN}.partial", LOG)
+"""In the folder of a model that is still to be: where its run stands."""
 
 
 class Keeper:
@@ -86,3 +90,40 @@ def find_checkpoint(folder: Path, run: Mapping[str, Any]) -> Path | None:
         os.replace(partial, note)
     checkpoint = folder / CHECKPOINT
     return checkpoint if checkpoint.is_file() else None
+
+
+def forget_run(folder: Path | None, *, but: str = "") -> None:
+    """Remove what says where a run stands.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of the model.
+    but : str, optional
+        Name of what stays.
+    """
+    for name in STOPPED:
+        if folder is not None and name != but:
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def forget_failure(folder: Path | None) -> Iterator[None]:
+    """Forget a run that fails, so that the next call may be told otherwise; its log tells why.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of the model to be.
+
+    Notes
+    -----
+    What failed for another reason than its training, and has a checkpoint, is to be gone on with.
+    """
+    try:
+        yield
+    except Exception as error:
+        lost = folder is not None and not (folder / CHECKPOINT).is_file()
+        if lost or isinstance(error, TrainingError):
+            forget_run(folder, but=LOG)
+        raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ def send_back(
     ground : Tensor (B, 5), int64
         Location and footprint of each chip.
     micro_batch : int, optional
-        Chips at a time; by default all.
+        Chips at a time, about: parts are alike, and none is of one chip; by default all.
     encode : callable, optional
         Wraps ``method.project`` and ``method.keys``, for a precision.
 
@@ -56,8 +57,7 @@ def send_back(
     Gao et al. (2021), Scaling deep contrastive learning batch size under memory limited setup.
     """
     run = encode or (lambda function, given: function(given))
-    n = len(ground)
-    parts = [slice(k, min(k + (micro_batch or n), n)) for k in range(0, n, micro_batch or n)]
+    parts = _part(len(ground), micro_batch)
     cut = [{name: view[rows] for name, view in views.items()} for rows in parts]
     keys = _join([run(method.keys, part) for part in cut])
     ground = gather_rows(ground)
@@ -70,6 +70,14 @@ def send_back(
         loss = _send_in_parts(method, cut, keys, ground, run)
     average_gradients(method.parameters())
     return loss.detach(), keys, ground
+
+
+def _part(n: int, micro_batch: int | None) -> list[slice]:
+    """Divide a batch evenly; batch norm has no statistics of a single chip."""
+    n_parts = max(1, min(-(-n // (micro_batch or n)), n // 2))
+    # The first n % n_parts are one chip larger.
+    ends = [k * (n // n_parts) + min(k, n % n_parts) for k in range(n_parts + 1)]
+    return [slice(first, end) for first, end in pairwise(ends)]
 
 
 def _send_in_parts(

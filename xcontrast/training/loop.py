@@ -14,13 +14,12 @@ from typing import Any
 
 import lightning
 import pandas as pd
-import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from xcontrast.nn.parallel import is_alone, share_batch_norm
-from xcontrast.nn.precision import choose_precision
+from xcontrast.nn.precision import choose_device, choose_precision
 from xcontrast.plotting.live import Curve
 from xcontrast.progress import track
 from xcontrast.sampling.devices import find_rank
@@ -92,8 +91,9 @@ def train(
     SystemExit
         With the status 143 on SIGTERM, after a last checkpoint.
     """
-    accelerator = _choose_accelerator(options.device)
-    precision = choose_precision(options.precision, "cuda" if accelerator == "gpu" else "cpu")
+    device = choose_device(options.device)
+    accelerator = "gpu" if device.startswith("cuda") else device
+    precision = choose_precision(options.precision, device)
     first = find_rank()[0] == 0
     home = folder if first else None
     keeper = Keeper(home, options.checkpoint_seconds) if home is not None else None
@@ -175,12 +175,6 @@ class _Bar(TQDMProgressBar):  # type: ignore[misc]
     def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
         super().on_train_epoch_start(trainer)
         self.train_progress_bar.set_description("pretraining")
-
-
-def _choose_accelerator(device: str) -> str:
-    if device == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    return "gpu" if device.startswith("cuda") else device
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from xcontrast.sampling.chips import Chips
 __all__ = [
     "alignment",
     "check_health",
+    "check_negatives",
     "choose_watched",
     "effective_rank",
     "feature_spread",
@@ -244,5 +245,31 @@ def check_health(loss: float, spread: float | None, step: int) -> None:
                 expected="features that differ between places",
                 received=f"a spread of {spread:.4f} at step {step} (1 is spread, 0 collapsed)",
                 do="lower learning_rate, raise batch_size, or check that the pairs differ",
+            )
+        )
+
+
+def check_negatives(found: bool, steps: int) -> None:
+    """Stop a run in which nothing is told from anything else, so that its gradient is zero.
+
+    Parameters
+    ----------
+    found : bool
+        Whether a batch had negatives.
+    steps : int
+        Batches that were looked at, for the message.
+
+    Raises
+    ------
+    TrainingError
+        If none had.
+    """
+    if not found:
+        raise TrainingError(
+            problem(
+                expected="chips of other ground in a batch, as negatives of each other",
+                received=f"none in the first {steps} batches: all chips overlap or lie within "
+                "min_distance",
+                do="use a larger area, smaller chips or a larger batch_size, or min_distance=None",
             )
         )

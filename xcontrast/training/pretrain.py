@@ -18,9 +18,8 @@ from xcontrast.model import Card, Model, load_model, write_model
 from xcontrast.plotting.live import CURVE
 from xcontrast.sampling.chips import Chips
 from xcontrast.sampling.saving import partial_of
-from xcontrast.training.checkpoints import CHECKPOINT, RUN
+from xcontrast.training.checkpoints import STOPPED, forget_failure, forget_run
 from xcontrast.training.facts import describe_run, describe_sensors, describe_training
-from xcontrast.training.logs import LOG
 from xcontrast.training.material import CHIPS, as_chips, bring_near, count_drawn
 from xcontrast.training.options import PretrainOptions
 from xcontrast.training.presets import BATCH_SIZES, PASSES, STEPS
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["pretrain"]
 
 SMALLEST_BATCH = 8
-STOPPED = (CHECKPOINT, RUN, f".{CHECKPOINT}.partial", f".{RUN}.partial", LOG)
-"""In the folder of a model that is still to be: where its run stands."""
 
 
 def pretrain(
@@ -98,9 +95,11 @@ def pretrain(
     ------
     DataError
         If there are no pairs or no valid chips, a sensor or dates that the method needs are
-        missing, an option is out of range, or another run was begun in `out`.
+        missing, an option is out of range, the device is not here, or another run was begun in
+        `out`.
     TrainingError
-        If there are fewer chips than a batch, the loss is not finite, or the features collapse.
+        If there are fewer chips than a batch, all of them overlap so that none is a negative of
+        another, the loss is not finite, or the features collapse.
     ModelError
         If `out` holds something, the encoder gives no feature pyramid, or weights to begin from
         do not fit.
@@ -132,6 +131,11 @@ def pretrain(
     size = _choose_batch(batch_size, len(train_chips))
     steps = _choose_steps(max_steps, len(train_chips), size, method, preset)
     options = _fill_in(options, windows.size, len(train_chips), size)
+    if options.device != "auto":
+        # torch takes a second to import, but pixels may take hours to read.
+        from xcontrast.nn.precision import choose_device
+
+        choose_device(options.device)
     with ExitStack() as stack:
         folder = target
         if folder is None and cache:
@@ -139,19 +143,14 @@ def pretrain(
         check_folder(target)
         with first_goes_ahead():
             windows = bring_near(windows, folder if cache else None, options)
-        try:
-            card, weights, history = _train(windows, method, encoder, steps, size, target, options)
-        except TrainingError:
-            # A run that failed is over: the next one may be told otherwise. Its log tells why.
-            _forget_run(target, but=LOG)
-            raise
+        card, weights, history = _train(windows, method, encoder, steps, size, target, options)
     if target is None:
         target = Path(mkdtemp(dir=cache_root()))
     with first_goes_ahead():
         if not is_first():
             return load_model(target)
         model = write_model(target, card, weights, history=history)
-        _forget_run(target)
+        forget_run(target)
     return model
 
 
@@ -191,12 +190,6 @@ def _fill_in(options: PretrainOptions, chip_size: int, n_chips: int, size: int) 
     return replace(options, crop_size=options.crop_size or _choose_crop(chip_size), queue=queue)
 
 
-def _forget_run(folder: Path | None, *, but: str = "") -> None:
-    for name in STOPPED:
-        if folder is not None and name != but:
-            (folder / name).unlink(missing_ok=True)
-
-
 def _train(
     windows: Chips,
     method: str,
@@ -234,7 +227,7 @@ def _train(
         with first_goes_ahead():
             checkpoint = find_checkpoint(folder, told)
     sensors = describe_sensors(windows, statistics, method, options)
-    with torch.random.fork_rng():
+    with forget_failure(folder), torch.random.fork_rng():
         torch.manual_seed(seed)
         network = BUILDERS[method](sensors, encoder=encoder, options=options)
         if options.weights is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +19,18 @@ def is_first() -> bool:
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
-    """Have the first process do what follows before the others do it."""
+    """Have the first process do what follows before the others do it; if it fails, all do."""
     rank, n = _find_rank()
     if n > 1 and rank:
-        _wait()
-    yield
+        _share(None)
+    try:
+        yield
+    except Exception as error:
+        if n > 1 and not rank:
+            _share(error)
+        raise
     if n > 1 and not rank:
-        _wait()
+        _share(None)
 
 
 def check_folder(folder: Path | None) -> None:
@@ -58,7 +64,20 @@ def _find_rank() -> tuple[int, int]:
     return find_rank()
 
 
-def _wait() -> None:
+def _share(failure: Exception | None) -> None:
+    """Have all wait for the first one, and the others raise what it failed with."""
     import torch.distributed as dist
 
-    dist.barrier()
+    told = [_as_sent(failure)]
+    dist.broadcast_object_list(told, src=0)
+    if _find_rank()[0] and told[0] is not None:
+        raise told[0]
+
+
+def _as_sent(failure: Exception | None) -> Exception | None:
+    """Give an error that can be pickled; not every one can, there and back."""
+    try:
+        pickle.loads(pickle.dumps(failure))
+    except Exception:
+        return RuntimeError(f"{type(failure).__name__}: {failure}")
+    return failure

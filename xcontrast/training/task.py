@@ -20,7 +20,7 @@ from xcontrast.training.gradients import send_back
 from xcontrast.training.logs import Log
 from xcontrast.training.methods.method import Method
 from xcontrast.training.methods.views import Images
-from xcontrast.training.monitor import check_health, summarise
+from xcontrast.training.monitor import check_health, check_negatives, summarise
 from xcontrast.training.optimisers import build_optimiser, build_schedule
 from xcontrast.training.options import PretrainOptions
 
@@ -28,6 +28,9 @@ __all__ = ["FLUSH", "Plan", "Task"]
 
 FLUSH = 20
 """Steps on a GPU between two looks at the loss, which makes the host wait."""
+
+SETTLED = 10
+"""Steps of which one at least must have had negatives."""
 
 
 @dataclass
@@ -66,6 +69,7 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         self.seconds_before = 0.0
         """Spent on steps before this call, where it goes on from a checkpoint."""
         self._started = time.perf_counter()
+        self._contrasted = False
 
     def move(self) -> None:
         """Have batches made on the device, and the encoders in channels-last order."""
@@ -111,6 +115,11 @@ class Task(lightning.LightningModule):  # type: ignore[misc]
         optimiser.step()
         self.lr_schedulers().step()
         method.end_step(keys, ground)
+        settled = min(SETTLED, self._plan.max_steps)
+        if not self._contrasted and self.global_step <= settled:
+            self._contrasted = method.has_negatives(ground)
+            if self.global_step == settled:
+                check_negatives(self._contrasted, settled)
         return {"loss": loss}
 
     def _encode(self, function: Callable[[Any], Any], given: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xcontrast.errors import ModelError, problem
-from xcontrast.model.filling import fill_encoder, load_imagenet
+from xcontrast.model.filling import fill_encoder, find_stem, load_imagenet
 from xcontrast.model.folder import load_model
 from xcontrast.model.unpickling import read_weights
 from xcontrast.nn.stems import spread_filters
@@ -55,32 +55,28 @@ def _fill(method: Method, weights: str | os.PathLike[str]) -> tuple[str, ...]:
         encoder = method.encoder(name)
         imagenet = os.fspath(weights) == "imagenet"
         state = load_imagenet(encoder.name) if imagenet else read_weights(Path(weights))
-        first = next((own for own in state.values() if own.ndim == 4), None)
-        n_bands = len(method.bands[name])
-        same = first is not None and first.shape[1] == n_bands != 3
+        n_given = state[find_stem(encoder, state)].shape[1]
+        same = n_given == len(method.bands[name]) != 3
         fill_encoder(encoder, state, rgb=None if same else method.rgb[name])
     return method.sensors
 
 
 def _fit_bands(
-    state: dict[str, Tensor], have: tuple[str, ...], want: tuple[str, ...], folder: Path
-) -> None:
+    filters: Tensor, have: tuple[str, ...], want: tuple[str, ...], folder: Path
+) -> Tensor:
     """Put the filters of a first layer into the order of other bands, or spread colours."""
-    name = next(k for k, own in state.items() if own.ndim == 4)
-    filters = state[name]
     if set(want) <= set(have):
-        state[name] = filters[:, [have.index(band) for band in want]]
-    elif sorted(have) == sorted(S2.display):
+        return filters[:, [have.index(band) for band in want]]
+    if sorted(have) == sorted(S2.display):
         colours = filters[:, [have.index(band) for band in S2.display]]
-        state[name] = spread_filters(colours, find_rgb("s2", want), len(want))
-    else:
-        raise ModelError(
-            problem(
-                expected=f"a model with the bands {', '.join(want)}, or of red, green and blue",
-                received=f"{', '.join(have)} in {folder}",
-                do="select its bands, or begin from other weights",
-            )
+        return spread_filters(colours, find_rgb("s2", want), len(want))
+    raise ModelError(
+        problem(
+            expected=f"a model with the bands {', '.join(want)}, or of red, green and blue",
+            received=f"{', '.join(have)} in {folder}",
+            do="select its bands, or begin from other weights",
         )
+    )
 
 
 def _continue(method: Method, folder: Path) -> tuple[str, ...]:
@@ -101,7 +97,8 @@ def _continue(method: Method, folder: Path) -> tuple[str, ...]:
             )
         prefix = f"{name}.encoder.body."
         own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        _fit_bands(own, card.sensors[name].bands, method.bands[name], folder)
+        stem = find_stem(encoder, own)
+        own[stem] = _fit_bands(own[stem], card.sensors[name].bands, method.bands[name], folder)
         fill_encoder(encoder, own)
     if not shared:
         raise ModelError(

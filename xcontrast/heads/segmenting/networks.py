@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xcontrast.nn.layers import LayerScaling
     from xcontrast.nn.segmentation import SegmentationNetwork
 
-__all__ = ["Loaded", "begin_network", "build_scaling", "choose_device", "load_segmentation"]
+__all__ = ["Loaded", "begin_network", "build_scaling", "load_segmentation"]
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,6 @@ class Loaded:
         with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.bf16):
             logits = self.network(images)
         return logits.float().softmax(1), self.scaling.see(valid)
-
-
-def choose_device(asked: str) -> str:
-    """Give the device that "auto" means here."""
-    import torch
-
-    return asked if asked != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def build_scaling(card: SegmenterCard) -> LayerScaling:
@@ -139,10 +132,12 @@ def load_segmentation(path: str, digest: str, device: str, precision: str) -> Lo
 
     Raises
     ------
+    DataError
+        If the device is not here.
     ModelError
         If it is neither at its path nor in the cache here.
     """
-    from xcontrast.nn.precision import choose_precision
+    from xcontrast.nn.precision import choose_device, choose_precision
 
     device = choose_device(device)
     key = (digest, device, choose_precision(precision, device))

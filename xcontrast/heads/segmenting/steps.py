@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from xcontrast.heads.segmenting.crops import Crops, Plot, draw_crops
-from xcontrast.heads.segmenting.networks import choose_device
 from xcontrast.heads.segmenting.optimisers import build_optimiser, build_schedule
 from xcontrast.heads.segmenting.options import FinetuneOptions
 from xcontrast.legends import NO_LABEL
 from xcontrast.nn.layers import LayerScaling, disturb, drop_sensors
-from xcontrast.nn.precision import choose_precision
+from xcontrast.nn.precision import choose_device, choose_precision
 from xcontrast.nn.segmentation import SegmentationNetwork
 from xcontrast.nn.segmentation_losses import build_loss
 

@@ -19,6 +19,7 @@ from xcontrast.nn.encoders import Encoder, Projector, is_whole, pool_levels
 from xcontrast.nn.intensity import blur, draw_change, flip, mix
 from xcontrast.nn.levels import measure_levels
 from xcontrast.nn.scaling import Scaling
+from xcontrast.training.ground import find_near
 from xcontrast.training.methods.views import Images, View, Views, find_rgb, prepare
 from xcontrast.training.options import PretrainOptions
 
@@ -220,6 +221,13 @@ class Method(nn.Module):
 
     def end_step(self, keys: Mapping[str, Tensor], ground: Tensor) -> None:
         """Do what comes after a step, with the keys of all devices."""
+
+    def has_negatives(self, ground: Tensor) -> bool:
+        """Say, after a step on `ground` (B, 5), whether anything was told from anything else."""
+        if self.options.negatives == "none":
+            return True
+        near = find_near(ground, ground, self.options.min_distance)
+        return near is None or not bool(near.all())
 
     @torch.no_grad()
     def watch(self, images: Images) -> dict[str, tuple[Tensor, Tensor]]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from xcontrast.model import SensorCard
 from xcontrast.nn.encoders import Encoder, Projector, pool_levels
 from xcontrast.nn.losses import key_logits
-from xcontrast.nn.queues import Queue
+from xcontrast.nn.queues import NOWHERE, Queue
 from xcontrast.training.ground import find_near
 from xcontrast.training.methods.method import Method
 from xcontrast.training.methods.views import Images, View, Views, prepare
@@ -209,3 +209,11 @@ class Momentum(Method):
         for name in self.sensors:
             for space, own in self.recipe.positives.items():
                 self.queue(space, name).push(keys[f"{name}.{space}.{own}"], ground)
+
+    def has_negatives(self, ground: Tensor) -> bool:
+        """Of the queue only keys count, not the random directions that it begins with."""
+        if self.recipe.negatives:
+            return True  # A sample's own keys of the other kinds.
+        past = self.queue(self.spaces[0], self.sensors[0]).ground
+        near = find_near(ground, past[past[:, 0] != NOWHERE], self.options.min_distance)
+        return near is None or not bool(near.all())

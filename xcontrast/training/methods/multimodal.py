@@ -115,6 +115,10 @@ class Multimodal(Method):
                 total = total + options.seasonal_weight / 2 * self._contrast(*dates, near)
         return total
 
+    def has_negatives(self, ground: Tensor) -> bool:
+        """Cells of one chip are negatives of each other too."""
+        return self.options.dense_weight > 0 or super().has_negatives(ground)
+
     def _contrast(self, a: Tensor, b: Tensor, near: Tensor | None) -> Tensor:
         if self.options.negatives == "none":
             return vicreg(a, b)
