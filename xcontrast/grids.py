@@ -193,7 +193,12 @@ def zoom_out(obj: xr.Dataset | xr.DataArray, stride: int) -> dict[str, Any]:
         if geobox is not None:
             coords = xr_coords(geobox.zoom_out(stride) if stride > 1 else geobox, dims=("y", "x"))
             return {str(name): coord for name, coord in coords.items()}
-    return {dim: _centres(obj, dim, stride) for dim in ("y", "x")}
+    bare: dict[str, Any] = {dim: _centres(obj, dim, stride) for dim in ("y", "x")}
+    if "spatial_ref" in obj.coords:
+        bare["spatial_ref"] = obj[
+            "spatial_ref"
+        ]  # A single row tells no grid, but its CRS is known.
+    return bare
 
 
 def _centres(obj: xr.Dataset | xr.DataArray, dim: str, stride: int) -> xr.DataArray:
@@ -202,5 +207,14 @@ def _centres(obj: xr.Dataset | xr.DataArray, dim: str, stride: int) -> xr.DataAr
     if dim not in obj.coords:
         return xr.DataArray(pixels, dims=dim)
     values = np.asarray(obj[dim].values, "float64")
-    step = (values[-1] - values[0]) / (length - 1) if length > 1 else 1.0
+    step = _step(obj, dim)
     return xr.DataArray(values[0] + step * pixels, dims=dim, attrs=obj[dim].attrs)
+
+
+def _step(obj: xr.Dataset | xr.DataArray, dim: str) -> float:
+    """Give the step from pixel to pixel; a single one is taken to be square."""
+    for own, sign in ((dim, 1), ("x" if dim == "y" else "y", -1)):
+        if own in obj.coords and obj.sizes[own] > 1:
+            ends = np.asarray(obj[own].values, "float64")[[0, -1]]
+            return float(sign * (ends[1] - ends[0]) / (obj.sizes[own] - 1))
+    return 1.0

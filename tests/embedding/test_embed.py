@@ -67,6 +67,21 @@ def test_a_grid_of_degrees_is_embedded_as_one_of_metres(untrained: xc.Model) -> 
     np.testing.assert_allclose(taken[..., 0], expected[..., 7, 5], atol=1e-4)
 
 
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("dim", ["y", "x"])
+def test_a_single_row_of_pixels_keeps_its_crs(untrained: xc.Model, dim: str, told: bool) -> None:
+    cube = planted_cube(96, n_times=1)
+    if told:
+        cube = cube.rio.write_transform()
+    strip = cube.isel({dim: [40]})
+    emb = xc.embed(strip.s1, untrained)
+    assert emb.sizes[dim] == 1
+    assert emb.odc.crs.epsg == emb.rio.crs.to_epsg() == 32632
+    # The cell holds the pixel and reaches beyond it, away from the first one.
+    inner = float(cube[dim][40] + 1.5 * (cube[dim][1] - cube[dim][0]))
+    assert float(emb[dim][0]) == inner
+
+
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 @pytest.mark.parametrize(("sensor", "value"), [("s1", -np.inf), ("s2", np.inf)])
 def test_an_infinite_pixel_is_an_invalid_one(
