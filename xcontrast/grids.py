@@ -195,9 +195,8 @@ def zoom_out(obj: xr.Dataset | xr.DataArray, stride: int) -> dict[str, Any]:
             return {str(name): coord for name, coord in coords.items()}
     bare: dict[str, Any] = {dim: _centres(obj, dim, stride) for dim in ("y", "x")}
     if "spatial_ref" in obj.coords:
-        bare["spatial_ref"] = obj[
-            "spatial_ref"
-        ]  # A single row tells no grid, but its CRS is known.
+        # A single row of pixels tells no grid, but its CRS is known.
+        bare["spatial_ref"] = obj["spatial_ref"]
     return bare
 
 
@@ -213,7 +212,8 @@ def _centres(obj: xr.Dataset | xr.DataArray, dim: str, stride: int) -> xr.DataAr
 
 def _step(obj: xr.Dataset | xr.DataArray, dim: str) -> float:
     """Give the step from pixel to pixel; a single one is taken to be square."""
-    for own, sign in ((dim, 1), ("x" if dim == "y" else "y", -1)):
+    north_up = -1 if "spatial_ref" in obj.coords else 1
+    for own, sign in ((dim, 1), ("x" if dim == "y" else "y", north_up)):
         if own in obj.coords and obj.sizes[own] > 1:
             ends = np.asarray(obj[own].values, "float64")[[0, -1]]
             return float(sign * (ends[1] - ends[0]) / (obj.sizes[own] - 1))

@@ -33,6 +33,8 @@ STATED = "xcontrast_plan"
 COMPLETE = "xcontrast_complete"
 IDENTITY = "xcontrast_store"
 """Attribute of the store: drawn when it was created, so that no other's marks are taken for its."""
+UNTOLD = ("source", "options")
+"""Of what a store is begun with, compared only where both tell it."""
 MARKS = ".done"
 """Ends the name of a folder beside the store, with a file for each region that is done."""
 CHUNK_BYTES = 4e6
@@ -302,12 +304,13 @@ def _check_same(path: Path, text: str) -> str:
     except (OSError, ValueError, KeyError):
         attrs = {}
     found = attrs.get(STATED)
-    if found == text and IDENTITY in attrs:
-        return str(attrs[IDENTITY])
     received = str(path)
     if found is not None:
         old, new = (json.loads(str(told)) for told in (found, text))
-        changed = sorted(key for key in new.keys() | old.keys() if old.get(key) != new.get(key))
+        compared = (new.keys() | old.keys()) - {k for k in UNTOLD if k not in old or k not in new}
+        changed = sorted(key for key in compared if old.get(key) != new.get(key))
+        if not changed and IDENTITY in attrs:
+            return str(attrs[IDENTITY])
         received += f", begun with other {', '.join(changed)}"
     raise SourceError(
         problem(

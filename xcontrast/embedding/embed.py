@@ -200,8 +200,7 @@ def _pool(
     lead = selected.dims[:-3]
     images = selected.drop_vars(list(selected.coords))
     values = pool_images(images, kernel, n_features=n_features)
-    finite: Any = np.isfinite(images)
-    share = finite.all(sensor.band).mean(("y", "x"), dtype="float32")
+    share = (abs(images) < np.inf).all(sensor.band).mean(("y", "x"), dtype="float32")
     coords = _coords(selected, sensor, lead) | {"valid_fraction": share.assign_attrs(VALID)}
     return values.assign_coords(coords).rename("embedding")
 

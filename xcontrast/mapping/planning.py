@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plan_map"]
 
+OPENED = "as open_cube gives them"
 HOW = ("sign", "patience")
 """Options that say how files are reached, not what is in them."""
 
@@ -204,7 +205,8 @@ def _state_opening(source: SourceLike, options: CubeOptions) -> dict[str, Any]:
     else:
         plain = source is None or isinstance(source, str | Path)
         where = str(source) if plain else type(source).__name__
-    return {"source": where, "options": {k: str(value) for k, value in told.items()}}
+    stated = {"source": where, "options": {k: str(value) for k, value in told.items()}}
+    return {"pixels": OPENED, **stated}
 
 
 def _state_pixels(cube: xr.Dataset, names: tuple[str, ...]) -> dict[str, Any]:
@@ -216,7 +218,7 @@ def _state_pixels(cube: xr.Dataset, names: tuple[str, ...]) -> dict[str, Any]:
     from dask.base import tokenize
 
     if READS in cube.attrs:
-        return {}
+        return {"pixels": OPENED}
     return {"pixels": {name: tokenize(cube[name].data) for name in names}}
 
 
