@@ -75,5 +75,5 @@ def test_a_collection_whose_places_were_all_given_up_has_no_places(
 
 def test_no_image_cannot_be_pooled(untrained: xc.Model) -> None:
     nothing = planted_cube(32).s1.isel(s1_time=slice(0, 0))
-    with pytest.raises(DataError, match=r"at least one image; received none: s1_time is of size 0"):
+    with pytest.raises(DataError, match=r"at least one date and pixel; received 0 along s1_time"):
         xc.embed(nothing, untrained, pool=True)

@@ -7,7 +7,7 @@ import xarray as xr
 from xcontrast.errors import DataError, problem
 from xcontrast.legends import Legend
 
-__all__ = ["require_images", "require_legend", "require_places"]
+__all__ = ["require_legend", "require_places"]
 
 
 def require_legend(legend: object) -> None:
@@ -44,25 +44,5 @@ def require_places(data: xr.Dataset | xr.DataArray) -> None:
                 received="no places: none was accepted, or none was selected",
                 do="print its .contrast, which counts the draws that were rejected and why; then "
                 "collect with a higher max_cloud, fewer dates, a wider window or a longer period",
-            )
-        )
-
-
-def require_images(data: xr.DataArray) -> None:
-    """Refuse an array without a single image.
-
-    Raises
-    ------
-    DataError
-        If a dim before the bands and pixels is of size 0.
-    """
-    require_places(data)
-    empty = [str(dim) for dim in data.dims[:-3] if data.sizes[dim] == 0]
-    if empty:
-        raise DataError(
-            problem(
-                expected="at least one image",
-                received=f"none: {empty[0]} is of size 0",
-                do="check what was selected along it",
             )
         )

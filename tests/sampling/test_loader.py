@@ -99,13 +99,6 @@ def test_one_seed_one_order_whatever_the_threads(saved: xc.Chips, resident: bool
     assert not torch.equal(first[0]["chip"], next(iter(build(1, seed=6)))["chip"])
 
 
-def test_one_seed_one_order_whatever_the_memory(saved: xc.Chips) -> None:
-    held, read = (saved.loader(batch_size=24, seed=3, resident=own) for own in (True, False))
-    assert held.is_resident
-    assert not read.is_resident
-    assert _same(held, read) > 3
-
-
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("stop", [0, 4, 16, 21])
 def test_it_goes_on_exactly_where_it_was(saved: xc.Chips, resident: bool, stop: int) -> None:
@@ -133,11 +126,7 @@ def test_a_run_goes_on_where_there_is_more_memory(saved: xc.Chips) -> None:
     rest.load_state_dict(begun.state_dict())
     assert _same(begun, rest) > 3
     assert _same(begun, rest) > 6
-    # One of an earlier version, which took another order in memory.
-    old = saved.loader(batch_size=24, seed=1, resident=True)
-    old._by_chunks = False
-    state = old.state_dict()
-    saved.loader(batch_size=24, seed=1, resident=True).load_state_dict(state)
+    state = saved.loader(batch_size=24, seed=1, resident=True).state_dict()
     with pytest.raises(DataError, match=r"received by_chunks=False \(here True\)"):
         saved.loader(batch_size=24, seed=1, resident=False).load_state_dict(state)
 

@@ -19,7 +19,6 @@ from xcontrast.errors import DataError, problem
 from xcontrast.grids import zoom_out
 from xcontrast.model import Model
 from xcontrast.model.checks import check_model, check_precision, check_stride
-from xcontrast.requirements import require_images
 from xcontrast.sensors import SENSORS, Sensor
 
 if TYPE_CHECKING:
@@ -180,7 +179,6 @@ def _embed_array(
         "xcontrast": card.xcontrast,
     }
     if pool:
-        require_images(selected)
         result = _pool(selected, PoolKernel(*network), sensor, n_features)
         return result.assign_attrs({**attrs, "pooled": 1})
     tile = None if card.halo is not None else STEP

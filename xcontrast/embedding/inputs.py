@@ -6,6 +6,7 @@ import xarray as xr
 
 from xcontrast.errors import DataError, problem
 from xcontrast.model import SensorCard
+from xcontrast.requirements import require_places
 from xcontrast.sensors import SENSORS, Sensor
 
 __all__ = ["select_bands", "sensor_of"]
@@ -35,6 +36,7 @@ def select_bands(array: xr.DataArray, card: SensorCard, sensor: Sensor) -> xr.Da
                 do=f"call .transpose(..., '{sensor.band}', 'y', 'x')",
             )
         )
+    require_places(array)
     if empty := [str(dim) for dim, size in array.sizes.items() if size == 0]:
         raise DataError(
             problem(

@@ -34,10 +34,11 @@ WINDOW_BYTES = 256e6
 class Loader:
     """Batches of chips as tensors; each pass over it is an epoch, in an order of its own.
 
-    The order is a function of seed and epoch, whatever the threads and the memory. Where PyTorch's
-    process group is up, each rank gets batches of its own. ``state_dict`` and ``load_state_dict``
-    keep the exact position, also in the middle of an epoch; a pass that was left goes on where it
-    was.
+    The order is a function of seed and epoch, whatever the threads. Where PyTorch's process group
+    is up, each rank gets batches of its own. ``state_dict`` and ``load_state_dict`` keep the exact
+    position, also in the middle of an epoch; a pass that was left goes on where it was. Chips that
+    are read from disk as it goes come chunk by chunk, and so in another order than those that
+    `resident` holds, by default as far as there is memory.
 
     Yields
     ------
@@ -93,8 +94,7 @@ class Loader:
         on_disk = chips.pixels is not None and chips.pixels.chunk is not None
         hold = not on_disk or (resident if resident is not None else fits(chips.n_bytes, device))
         self._store = store_chips(chips, progress=progress) if hold else None
-        # Also where all is held, lest the order of a seed depends on the free memory.
-        self._by_chunks = on_disk
+        self._by_chunks = not hold
         self.to(self._device)
         self._check_length()
 
@@ -178,7 +178,7 @@ class Loader:
             in memory there and is not here: the order would be another one.
         """
         if self.is_resident and self.chips.pixels is not None:
-            # In memory any order can be given, also the one of a state of an earlier version.
+            # What is in memory can be given in the order of what was read from disk.
             self._by_chunks = bool(state.get("by_chunks"))
         own = self._identity()
         changed = [key for key in own if state.get(key) != own[key]]

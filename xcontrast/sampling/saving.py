@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
 
@@ -219,6 +218,8 @@ def _digest(table: xr.Dataset) -> str:
 
 def _sample(chips: Chips) -> str:
     """Tell apart pixels by some windows, as names of lazy arrays change from call to call."""
+    import dask
+
     whole = hashlib.sha256()
     for i in np.unique(np.linspace(0, len(chips) - 1, SAMPLES).astype(int)).tolist():
         chip = chips[i]
