@@ -311,7 +311,7 @@ def _check_same(path: Path, text: str) -> str:
         changed = sorted(key for key in compared if old.get(key) != new.get(key))
         if not changed and IDENTITY in attrs:
             return str(attrs[IDENTITY])
-        received += f", begun with other {', '.join(changed)}"
+        received += f", begun with other {', '.join(changed) or 'versions of xcontrast'}"
     raise SourceError(
         problem(
             expected="a store that does not exist, or one begun with the same plan",

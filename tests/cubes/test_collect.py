@@ -26,7 +26,7 @@ from servers import serve_api, serve_archive
 import xcontrast as xc
 from xcontrast.cubes.collecting.gather import REASONS, footprint_of
 from xcontrast.cubes.collecting.plan import CollectPlan
-from xcontrast.cubes.sources import ItemList
+from xcontrast.cubes.sources import ItemList, name_source, open_source
 from xcontrast.errors import DataError, SourceError
 
 QUIET = xc.CollectOptions(progress=False)
@@ -443,12 +443,14 @@ def test_a_store_insists_on_what_changes_pixels_or_draws(
     xr.testing.assert_identical(again.compute(), first)
 
 
-def test_a_source_states_no_secrets(archive: Path, region: tuple, tmp_path: Path) -> None:
-    from xcontrast.cubes.collecting.collect import _name_source
-
+def test_a_source_states_no_secrets(archive: Path, items: list) -> None:
     plain = "https://example.org/stac"
-    assert _name_source("https://me:key@example.org/stac/?token=abc") == plain
-    assert _name_source(None) == _name_source("https://planetarycomputer.microsoft.com/api/stac/v1")
+    assert name_source("https://me:key@example.org/stac/?token=abc") == plain
+    assert name_source(None) == name_source("https://planetarycomputer.microsoft.com/api/stac/v1")
+    assert name_source(archive) == name_source(str(archive)) == str(archive.resolve())
+    several = [name_source(own) for own in (items, items[::-1], items[1:])]
+    assert several[0] == several[1] != several[2]
+    assert name_source(open_source(items)) == several[0]
 
 
 def test_a_store_of_an_earlier_version_is_gone_on_with(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from xcontrast.cubes.faults import Patience
 from xcontrast.cubes.radiometry import INVALID_SCL
 from xcontrast.fields import Rule, check_fields
 
-__all__ = ["CubeOptions"]
+__all__ = ["CubeOptions", "state_options"]
+
+ACCESS = frozenset({"sign", "patience"})
+"""Fields that say how files are reached, not what is in them."""
 
 
 def _is_crs(crs: str | int) -> bool:
@@ -66,3 +69,25 @@ class CubeOptions:
 
     def __post_init__(self) -> None:
         check_fields(self, RULES)
+
+
+def state_options(options: CubeOptions) -> dict[str, Any]:
+    """Give what pixels depend on, for a store that is gone on with under the same options only.
+
+    Parameters
+    ----------
+    options : CubeOptions
+        Of a cube.
+
+    Returns
+    -------
+    dict
+        Of plain values; how files are reached may change, and is left out.
+
+    Examples
+    --------
+    >>> state_options(CubeOptions())["resampling"]
+    'bilinear'
+    """
+    told = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in ACCESS}
+    return told | {"invalid_scl": sorted(options.invalid_scl)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pystac import Item
     from pystac_client import Client
 
-__all__ = ["Box", "ItemList", "Source", "SourceLike", "StacApi", "open_source"]
+__all__ = ["Box", "ItemList", "Source", "SourceLike", "StacApi", "name_source", "open_source"]
 
 Box = tuple[float, float, float, float]
 WORLD = (-180.0, -90.0, 180.0, 90.0)
@@ -76,6 +78,32 @@ def open_source(source: SourceLike) -> Source:
         # Links of a catalog are relative to it, not to where this process happens to be.
         address = str(Path(address).resolve())
     return _open_catalog(address)
+
+
+def name_source(source: SourceLike) -> str:
+    """Name a source in a store that was begun from it.
+
+    Parameters
+    ----------
+    source : None, str, path, iterable of pystac.Item or Source
+        As of :func:`open_source`.
+
+    Returns
+    -------
+    str
+        An address without what may be secret in it; of items, a digest of their ids.
+    """
+    items: Any = source.items if isinstance(source, ItemList) else source
+    if isinstance(items, Collection) and not isinstance(items, str):
+        ids = "\n".join(sorted(str(item.id) for item in items))
+        return f"items {hashlib.sha256(ids.encode()).hexdigest()[:16]}"
+    if source is not None and not isinstance(source, str | Path):
+        return type(source).__name__
+    address = str(PLANETARY_COMPUTER if source is None else source)
+    if "://" not in address:
+        return str(Path(address).resolve())
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def _open_catalog(address: str) -> ItemList:

@@ -198,7 +198,8 @@ def _pool(
     lead = selected.dims[:-3]
     images = selected.drop_vars(list(selected.coords))
     values = pool_images(images, kernel, n_features=n_features)
-    share = (abs(images) < np.inf).all(sensor.band).mean(("y", "x"), dtype="float32")
+    seen: xr.DataArray = xr.apply_ufunc(np.isfinite, images, dask="allowed")
+    share = seen.all(sensor.band).mean(("y", "x"), dtype="float32")
     coords = _coords(selected, sensor, lead) | {"valid_fraction": share.assign_attrs(VALID)}
     return values.assign_coords(coords).rename("embedding")
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
 from xcontrast.cubes.cube import open_cube
-from xcontrast.cubes.options import CubeOptions
+from xcontrast.cubes.options import CubeOptions, state_options
 from xcontrast.cubes.reports import READS
-from xcontrast.cubes.sources import Box, SourceLike
+from xcontrast.cubes.sources import Box, SourceLike, name_source
 from xcontrast.cubes.zones import split_zones
 from xcontrast.embedding.composites import TIMES
 from xcontrast.errors import DataError, problem
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["plan_map"]
 
 OPENED = "as open_cube gives them"
-HOW = ("sign", "patience")
-"""Options that say how files are reached, not what is in them."""
 
 
 def plan_map(
@@ -115,7 +112,8 @@ def plan_map(
         "options": options,
     }  # fmt: skip
     if cube is None:
-        stated = _state_opening(source, options or CubeOptions())
+        read = state_options(options or CubeOptions())
+        stated = {"pixels": OPENED, "source": name_source(source), "options": read}
         cube = _select(_open(network, names, **area), names)
     elif given := [name for name, value in area.items() if value is not None]:
         received = f"a cube and {', '.join(given)}"
@@ -195,18 +193,6 @@ def _select(cube: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
         do = "give a cube of xc.open_cube or xc.as_cube that has the sensor, or map another one"
         raise _unclear(f"a cube with {', '.join(missing)}", received, do)
     return cube[list(names)]
-
-
-def _state_opening(source: SourceLike, options: CubeOptions) -> dict[str, Any]:
-    """Say what the pixels of a cube depend on that is opened here, beside its grid and times."""
-    told = {f.name: getattr(options, f.name) for f in fields(options) if f.name not in HOW}
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        where: Any = sorted(str(getattr(item, "id", item)) for item in source)
-    else:
-        plain = source is None or isinstance(source, str | Path)
-        where = str(source) if plain else type(source).__name__
-    stated = {"source": where, "options": {k: str(value) for k, value in told.items()}}
-    return {"pixels": OPENED, **stated}
 
 
 def _state_pixels(cube: xr.Dataset, names: tuple[str, ...]) -> dict[str, Any]:

@@ -6,10 +6,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -21,9 +19,9 @@ from xcontrast.cubes.collecting.plan import CollectOptions, CollectPlan
 from xcontrast.cubes.collecting.shards import Job, coordinates_of, gather_all, is_address, open_once
 from xcontrast.cubes.collecting.store import create_store, finish_store
 from xcontrast.cubes.cube import choose_bands, choose_sensors
+from xcontrast.cubes.options import state_options
 from xcontrast.cubes.periods import parse_period, read_span
-from xcontrast.cubes.signing import PLANETARY_COMPUTER
-from xcontrast.cubes.sources import ItemList, SourceLike, open_source
+from xcontrast.cubes.sources import SourceLike, name_source, open_source
 from xcontrast.errors import DataError, problem
 
 if TYPE_CHECKING:
@@ -210,26 +208,10 @@ def _describe_points(locations: GeoDataFrame) -> dict[str, Any]:
     return {"points": digest}
 
 
-def _describe_reading(options: CollectOptions, source: Any) -> dict[str, Any]:
-    """State what pixels and draws depend on besides the plan; how files are reached may change."""
-    names = {field.name for field in fields(options.cube)} - {"sign", "patience"}
-    cube = {name: getattr(options.cube, name) for name in names}
-    cube["invalid_scl"] = sorted(cube["invalid_scl"])
-    return {"source": _name_source(source), "max_draws": options.max_draws, **cube}
-
-
-def _name_source(source: Any) -> str:
-    """Name a source: by its address, without what may be secret in it, or by its items."""
-    if isinstance(source, ItemList):
-        ids = "\n".join(sorted(item.id for item in source.items))
-        return f"items {hashlib.sha256(ids.encode()).hexdigest()[:16]}"
-    if not is_address(source):
-        return type(source).__name__
-    address = str(PLANETARY_COMPUTER if source is None else source)
-    if "://" not in address:
-        return str(Path(address).resolve())
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+def _describe_reading(options: CollectOptions, source: SourceLike) -> dict[str, Any]:
+    """State what pixels and draws depend on besides the plan."""
+    read = state_options(options.cube)
+    return {"source": name_source(source), "max_draws": options.max_draws, **read}
 
 
 def _summarise(store: str) -> dict[str, Any]:
